@@ -1,0 +1,144 @@
+package tarball
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"berth/transfer/tarball/pax"
+
+	"golang.org/x/sys/unix"
+)
+
+// metadata is what an inode gets beside its content, in the kernel's terms.
+type metadata struct {
+	uid, gid  int
+	mode      uint32
+	mtime     unix.Timespec
+	access    []byte // ACLs as attribute values, nil for none
+	defaults  []byte
+	flags     uint32
+	xattrs    []pax.Xattr // valid until the next header
+	entryName string
+}
+
+// metadata checks and converts the header of the current entry.
+func (x *extractor) metadata(h *pax.Header) (metadata, error) {
+	m := metadata{mode: h.Mode, flags: parseFlags(h.Flags), xattrs: h.Xattrs, entryName: h.Name}
+	// The highest id means "leave unchanged" to chown(2).
+	if h.UID < 0 || h.UID >= math.MaxUint32 || h.GID < 0 || h.GID >= math.MaxUint32 {
+		return m, fmt.Errorf("%w: owner %d:%d", ErrFormat, h.UID, h.GID)
+	}
+	m.uid, m.gid = int(h.UID), int(h.GID)
+	m.mtime = unix.Timespec{Sec: h.ModTime.Unix(), Nsec: int64(h.ModTime.Nanosecond())}
+	var err error
+	if m.access, err = x.acl(h, h.AccessACL, aclAccess); err != nil {
+		return m, err
+	}
+	m.defaults, err = x.acl(h, h.DefaultACL, aclDefault)
+	return m, err
+}
+
+// acl takes an ACL from its text, or better from a plain attribute: GNU tar may write both, with names that mean nothing
+// here in the text. The kernel checks the attribute's value.
+func (x *extractor) acl(h *pax.Header, text, attribute string) ([]byte, error) {
+	for _, a := range h.Xattrs {
+		if a.Name == attribute {
+			return append([]byte{}, a.Value...), nil
+		}
+	}
+	if text == "" {
+		return nil, nil
+	}
+	value, dropped, err := parseACL(text, h.Mode)
+	if dropped > 0 {
+		x.opts.Warn(h.Name, fmt.Errorf("drop %d ACL entries without numeric id", dropped))
+	}
+	return value, err
+}
+
+// apply gives an open inode its attributes. The order matters: a new owner clears setuid bits and capabilities, and an
+// ACL changes the mode.
+func (x *extractor) apply(fd int, m *metadata) error {
+	if err := unix.Fchown(fd, m.uid, m.gid); err != nil {
+		return fmt.Errorf("set owner %d:%d: %w", m.uid, m.gid, err)
+	}
+	if err := unix.Fchmod(fd, m.mode); err != nil {
+		return fmt.Errorf("set mode %#o: %w", m.mode, err)
+	}
+	if m.access != nil {
+		if err := unix.Fsetxattr(fd, aclAccess, m.access, 0); err != nil {
+			return fmt.Errorf("set ACL: %w", err)
+		}
+	}
+	if m.defaults != nil {
+		if err := unix.Fsetxattr(fd, aclDefault, m.defaults, 0); err != nil {
+			return fmt.Errorf("set default ACL: %w", err)
+		}
+	}
+	if m.flags != 0 {
+		if err := addFlags(fd, m.flags); err != nil {
+			x.opts.Warn(m.entryName, fmt.Errorf("set file flags %s: %w", formatFlags(m.flags), err))
+		}
+	}
+	err := x.setXattrs(m, func(name string, value []byte) error { return unix.Fsetxattr(fd, name, value, 0) })
+	if err != nil {
+		return err
+	}
+	if err := setModTime(fd, m.mtime); err != nil {
+		return fmt.Errorf("set time of modification: %w", err)
+	}
+	return nil
+}
+
+// applyByName is apply for what cannot be opened: symbolic links and special files. The mode is not set here.
+func (x *extractor) applyByName(dir int, name string, m *metadata) error {
+	path := ""
+	err := x.setXattrs(m, func(attribute string, value []byte) error {
+		if path == "" {
+			path = byName(dir, name)
+		}
+		return unix.Lsetxattr(path, attribute, value, 0)
+	})
+	if err != nil {
+		return err
+	}
+	times := modTimes(m.mtime)
+	if err := unix.UtimesNanoAt(dir, name, times[:], unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("set time of modification: %w", err)
+	}
+	return nil
+}
+
+func (x *extractor) setXattrs(m *metadata, set func(name string, value []byte) error) error {
+	for _, a := range m.xattrs {
+		switch xattrKindOf(a.Name, x.opts.SELinux) {
+		case xattrForeign:
+			x.opts.Warn(m.entryName, fmt.Errorf("skip extended attribute %q", a.Name))
+		case xattrPlain:
+			if err := set(a.Name, a.Value); err != nil {
+				return fmt.Errorf("set extended attribute %q: %w", a.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// finishLater returns what gives a directory its attributes when it is left. Attributes proper are set at once, so
+// that they need not be kept.
+func (x *extractor) finishLater(fd int, m metadata) (func(int) error, error) {
+	err := x.setXattrs(&m, func(name string, value []byte) error { return unix.Fsetxattr(fd, name, value, 0) })
+	m.xattrs = nil
+	return func(fd int) error { return x.apply(fd, &m) }, err
+}
+
+// forgetACLs removes the ACLs of a directory that the archive describes anew.
+func forgetACLs(fd int) error {
+	for _, name := range []string{aclAccess, aclDefault} {
+		err := unix.Fremovexattr(fd, name)
+		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EOPNOTSUPP) {
+			return fmt.Errorf("remove ACL: %w", err)
+		}
+	}
+	return nil
+}
