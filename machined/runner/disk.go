@@ -1,0 +1,56 @@
+package runner
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// mountScript mounts a disk and becomes nspawn: $1 options, $2 disk, $3 mount
+// point, then the command.
+const mountScript = `mount -o "$1" -- "$2" "$3" && shift 3 && exec "$@"`
+
+// mounted wraps the command so that the disk is mounted by us and nspawn sees a
+// directory.
+//
+// The mount lives in a mount namespace that dies with the last process of the
+// machine, and its loop device is set to clear itself, so nothing is left
+// behind even when all of them are killed. The mount point on the host stays an
+// empty directory, the same for all machines.
+func (n *Nspawn) mounted(argv []string, spec Spec) ([]string, error) {
+	unshare, err := n.files.tool("unshare")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := n.files.tool("mount"); err != nil {
+		return nil, err
+	}
+	where, err := locateRoot(spec.Disk)
+	if err != nil {
+		return nil, fmt.Errorf("find root file system of %s: %w", spec.Disk, err)
+	}
+	if err := os.MkdirAll(n.files.mountAt, 0o700); err != nil {
+		return nil, fmt.Errorf("make mount point: %w", err)
+	}
+	wrapped := []string{
+		unshare, "--mount", "--propagation=slave", "--",
+		n.files.shell, "-c", mountScript, "sh",
+		strings.Join(where.mountOptions(spec.ReadOnly), ","), spec.Disk, n.files.mountAt,
+	}
+	return append(append(wrapped, argv...), "--directory="+n.files.mountAt), nil
+}
+
+func (r rootFS) mountOptions(readOnly bool) []string {
+	access := "rw"
+	if readOnly {
+		access = "ro"
+	}
+	options := []string{"loop", access, "nodev"}
+	if r.whole {
+		return options
+	}
+	return append(options,
+		"offset="+strconv.FormatInt(r.offset, 10),
+		"sizelimit="+strconv.FormatInt(r.size, 10))
+}
