@@ -3,6 +3,7 @@ package pax
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,7 +19,9 @@ func (s *sparseRecords) record(key, value string, limit int) error {
 	case "name":
 		s.name = value
 	case "size", "realsize":
-		s.size, err = strconv.ParseInt(value, 10, 64)
+		if s.size, err = strconv.ParseInt(value, 10, 64); err == nil && s.size < 0 {
+			err = strconv.ErrRange
+		}
 	case "offset":
 		var offset int64
 		offset, err = strconv.ParseInt(value, 10, 64)
@@ -96,7 +99,12 @@ func (r *Reader) sparseFile(h *Header, old bool) error {
 			h.Size = s.size
 		}
 	}
-	return checkMap(h.Sparse, h.Size, stored)
+	if err := checkMap(h.Sparse, h.Size, stored); err != nil {
+		return err
+	}
+	// An empty fragment at the end only repeats the size.
+	h.Sparse = slices.DeleteFunc(h.Sparse, func(f Fragment) bool { return f.Length == 0 })
+	return nil
 }
 
 // checkMap holds fragments to be in order, apart, within the file, and to cover all stored bytes.
