@@ -1,0 +1,141 @@
+package nsenter
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// step is what the copy was doing when it had to give up.
+type step uint32
+
+const (
+	stepSignals step = iota + 1
+	stepSession
+	stepStdio
+	stepPrivileges
+	stepNamespaces
+	stepRoot
+	stepUserNamespace
+	stepDescriptors
+	stepBounding
+	stepIDs
+	stepDir
+	stepKeyring
+	stepExec
+)
+
+var stepNames = map[step]string{
+	stepSignals:       "reset signals of command in machine",
+	stepSession:       "make session of command in machine",
+	stepStdio:         "set up standard streams of command in machine",
+	stepPrivileges:    "give up host privileges in machine",
+	stepNamespaces:    "join namespaces",
+	stepRoot:          "enter root directory",
+	stepUserNamespace: "join user namespace",
+	stepDescriptors:   "close descriptors of command in machine",
+	stepBounding:      "bound capabilities to those of leader",
+	stepIDs:           "become user in machine",
+	stepDir:           "enter directory",
+	stepKeyring:       "leave session keyring of command in machine",
+	stepExec:          "run command",
+}
+
+// failure is the one message that a copy which cannot go on sends.
+type failure struct {
+	step  step
+	errno syscall.Errno
+}
+
+// readFailure waits until the copy has become the command (nil) or reports.
+func readFailure(r io.Reader) *failure {
+	var message [8]byte
+	if _, err := io.ReadFull(r, message[:]); err != nil {
+		return nil // closed by execve, or by a kill whose status says enough
+	}
+	return &failure{
+		step:  step(binary.NativeEndian.Uint32(message[:4])),
+		errno: syscall.Errno(binary.NativeEndian.Uint32(message[4:])),
+	}
+}
+
+// start clones the process.
+func (p *plan) start() (*os.Process, error) {
+	var pid uintptr
+	err := onThread(func() error {
+		if p.inPID {
+			// Takes effect on the children of this thread only.
+			if err := p.target.join(PID); err != nil {
+				return err
+			}
+		}
+		// No descriptor may be between open and close-on-exec at this moment.
+		syscall.ForkLock.Lock()
+		defer syscall.ForkLock.Unlock()
+		var errno syscall.Errno
+		pid, errno = fork(p)
+		runtime.KeepAlive(p)
+		if errno != 0 {
+			return fmt.Errorf("clone process for machine: %w", errno)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Nobody else waits for this child, so the pid cannot be another's by now.
+	process, err := os.FindProcess(int(pid))
+	if err != nil {
+		return nil, fmt.Errorf("find cloned process %d: %w", pid, err)
+	}
+	return process, nil
+}
+
+// The functions below run in the copy, or with signals blocked just before it
+// comes to be. The copy has one thread and a heap whose locks may be held by
+// threads that it does not have: no allocation, no stack growth (nosplit), no
+// race detector (norace), no call that is not a raw system call.
+
+// fork clones the process with all signals blocked, so that no handler of the
+// Go runtime ever runs in the copy.
+//
+//go:nosplit
+//go:norace
+func fork(p *plan) (uintptr, syscall.Errno) {
+	all, old := ^uint64(0), uint64(0)
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0); errno != 0 {
+		return 0, errno
+	}
+	pid, _, errno := syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&p.clone)), cloneArgsSize, 0)
+	if errno == 0 && pid == 0 {
+		become(p)
+	}
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+	return pid, errno
+}
+
+// become turns the copy into the command. It does not return.
+//
+//go:nosplit
+//go:norace
+func become(p *plan) {
+	message := failure{step: stepExec}
+	message.step, message.errno = isolate(p)
+	if message.errno == 0 {
+		message.step, message.errno = enter(p)
+	}
+	if message.errno == 0 {
+		message.step, message.errno = execute(p)
+	}
+	out := [2]uint32{uint32(message.step), uint32(message.errno)}
+	syscall.RawSyscall(unix.SYS_WRITE, p.report, uintptr(unsafe.Pointer(&out)), 8)
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 127, 0, 0)
+	}
+}

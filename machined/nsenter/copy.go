@@ -1,0 +1,170 @@
+package nsenter
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The rules stated above fork hold for everything in this file.
+
+// sigaction is the kernel's, not the C library's, struct.
+type sigaction struct {
+	handler, flags, restorer uintptr
+	mask                     uint64
+}
+
+// lastSignal is the kernel's _NSIG.
+const lastSignal = 64
+
+// isolate cuts what ties the copy to the host's process.
+//
+//go:nosplit
+//go:norace
+func isolate(p *plan) (step, syscall.Errno) {
+	var byDefault sigaction
+	for sig := uintptr(1); sig <= lastSignal; sig++ {
+		if sig == uintptr(unix.SIGKILL) || sig == uintptr(unix.SIGSTOP) {
+			continue
+		}
+		if _, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&byDefault)), 0, 8, 0, 0); errno != 0 {
+			return stepSignals, errno
+		}
+	}
+	if _, _, errno := syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0); errno != 0 {
+		return stepSession, errno
+	}
+	// Nobody in the guest may attach to a copy of the host's memory.
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0, 0); errno != 0 {
+		return stepPrivileges, errno
+	}
+	// Out of the way first: a wanted descriptor may be one of 0, 1 and 2.
+	for i := range p.stdio {
+		fd, _, errno := syscall.RawSyscall(unix.SYS_FCNTL, p.stdio[i], unix.F_DUPFD_CLOEXEC, 3)
+		if errno != 0 {
+			return stepStdio, errno
+		}
+		p.stdio[i] = fd
+	}
+	for i := range p.stdio {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_DUP3, p.stdio[i], uintptr(i), 0); errno != 0 {
+			return stepStdio, errno
+		}
+	}
+	// The caller's groups are numbers of the host; gone before they could mean
+	// something in the guest.
+	if _, _, errno := syscall.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
+		return stepPrivileges, errno
+	}
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0); errno != 0 {
+		return stepPrivileges, errno
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if _, _, errno := syscall.RawSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&p.caps)), 0); errno != 0 {
+		return stepPrivileges, errno
+	}
+	return 0, 0
+}
+
+// enter joins the machine. The user namespace comes last but for the ids: until
+// then the host's privileges are needed to join namespaces that the host made.
+//
+//go:nosplit
+//go:norace
+func enter(p *plan) (step, syscall.Errno) {
+	if p.setns != 0 {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_SETNS, p.pidfd, p.setns, 0); errno != 0 {
+			return stepNamespaces, errno
+		}
+	}
+	if _, _, errno := syscall.RawSyscall(unix.SYS_FCHDIR, p.root, 0, 0); errno != 0 {
+		return stepRoot, errno
+	}
+	here := [2]byte{'.', 0}
+	if _, _, errno := syscall.RawSyscall(unix.SYS_CHROOT, uintptr(unsafe.Pointer(&here)), 0, 0); errno != 0 {
+		return stepRoot, errno
+	}
+	if p.ownUser {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_SETNS, p.pidfd, unix.CLONE_NEWUSER, 0); errno != 0 {
+			return stepUserNamespace, errno
+		}
+	}
+	if _, _, errno := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, 3, uintptr(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC); errno != 0 {
+		return stepDescriptors, errno
+	}
+	// After the user namespace, which begins with a full bounding set.
+	for _, capability := range p.drop {
+		if _, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, capability, 0, 0, 0, 0); errno != 0 {
+			return stepBounding, errno
+		}
+	}
+	if p.noNew {
+		if _, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+			return stepBounding, errno
+		}
+	}
+	return 0, 0
+}
+
+// execute becomes the user and then the program.
+//
+//go:nosplit
+//go:norace
+func execute(p *plan) (step, syscall.Errno) {
+	// By way of the guest's root: only a change from that uid to another makes
+	// the kernel take the capabilities away, the host's root does not count.
+	if _, _, errno := syscall.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0); errno != 0 {
+		return stepIDs, errno
+	}
+	if _, _, errno := syscall.RawSyscall(unix.SYS_SETRESGID, p.gid, p.gid, p.gid); errno != 0 {
+		return stepIDs, errno
+	}
+	if len(p.groups) > 0 {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(p.groups)), uintptr(unsafe.Pointer(&p.groups[0])), 0); errno != 0 {
+			return stepIDs, errno
+		}
+	}
+	if _, _, errno := syscall.RawSyscall(unix.SYS_SETRESUID, p.uid, p.uid, p.uid); errno != 0 {
+		return stepIDs, errno
+	}
+	syscall.RawSyscall(unix.SYS_UMASK, 0o022, 0, 0)
+	_, _, errno := syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(p.dir)), 0, 0)
+	if errno != 0 && p.dirOrTop {
+		top := [2]byte{'/', 0}
+		_, _, errno = syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(&top)), 0, 0)
+	}
+	if errno != 0 {
+		return stepDir, errno
+	}
+	// A keyring of its own, not the daemon's. Where keyctl is not to be had
+	// (EPERM: a seccomp filter), the keyring is not to be had either.
+	if _, _, errno := syscall.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0); errno != 0 && errno != unix.ENOSYS && errno != unix.EPERM {
+		return stepKeyring, errno
+	}
+	none := uint64(0)
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0); errno != 0 {
+		return stepSignals, errno
+	}
+	return stepExec, search(p)
+}
+
+// search tries the places where the program may be, and returns the most
+// telling of the errors: one from a file that is there beats "no such file".
+//
+//go:nosplit
+//go:norace
+func search(p *plan) syscall.Errno {
+	told := syscall.Errno(unix.ENOENT)
+	for _, program := range p.programs {
+		_, _, errno := syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&p.argv[0])), uintptr(unsafe.Pointer(&p.env[0])))
+		switch errno {
+		case unix.ENOENT, unix.ENOTDIR:
+		case unix.EACCES:
+			told = errno
+		default:
+			return errno
+		}
+	}
+	return told
+}

@@ -1,0 +1,213 @@
+package nsenter
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// plan is everything that the copy of the process needs to know, laid out
+// before the clone so that nothing has to be allocated after it.
+type plan struct {
+	target  Target
+	command string // argv[0], for messages
+	workdir string
+	cgroup  *cgroup // nil where there is none to make
+	files   []*os.File
+
+	report   uintptr
+	stdio    [3]uintptr
+	pidfd    uintptr
+	root     uintptr
+	setns    uintptr // namespaces to join in the copy, the user namespace aside
+	ownUser  bool    // the target has a user namespace of its own
+	inPID    bool    // the target has a pid namespace of its own
+	uid, gid uintptr
+	groups   []uint32
+	drop     []uintptr // capabilities to take out of the bounding set
+	noNew    bool      // the leader has no_new_privs
+	dir      *byte
+	dirOrTop bool // a missing dir is replaced by /
+	programs []*byte
+	argv     []*byte // ends with nil, as does env
+	env      []*byte
+	clone    cloneArgs
+	caps     [2]unix.CapUserData // the caller's own, nothing inheritable
+}
+
+// cloneArgs is struct clone_args of clone3(2), version 2.
+type cloneArgs struct {
+	flags, pidfd, childTID, parentTID, exitSignal uint64
+	stack, stackSize, tls                         uint64
+	setTID, setTIDSize, cgroup                    uint64
+}
+
+// prepare collects the plan. When it fails, nothing stays open.
+func prepare(t Target, spec Spec) (_ *plan, err error) {
+	if err := check(spec); err != nil {
+		return nil, err
+	}
+	p := &plan{target: t, command: spec.Argv[0], pidfd: t.PIDFD.Fd()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	foreign, err := t.Foreign()
+	if err != nil {
+		return nil, err
+	}
+	p.setns = uintptr(foreign &^ (User | PID))
+	p.ownUser = foreign&User != 0
+	p.inPID = foreign&PID != 0
+	root, err := t.Root()
+	if err != nil {
+		return nil, err
+	}
+	p.root = p.keep(root)
+	user, err := LookupAccount(root, spec.User)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.setStdio(root, spec); err != nil {
+		return nil, err
+	}
+	if err := p.setCredentials(user); err != nil {
+		return nil, err
+	}
+	if err := p.setProgram(spec, user); err != nil {
+		return nil, err
+	}
+	return p, p.setCgroup()
+}
+
+// check refuses what execve could not pass on.
+func check(spec Spec) error {
+	if len(spec.Argv) == 0 || spec.Argv[0] == "" {
+		return fmt.Errorf("no command given: %w", ErrInvalid)
+	}
+	for _, s := range spec.Argv {
+		if strings.Contains(s, "\x00") {
+			return fmt.Errorf("argument %q: %w", s, ErrInvalid)
+		}
+	}
+	for _, s := range spec.Env {
+		if i := strings.IndexByte(s, '='); i <= 0 || strings.Contains(s, "\x00") {
+			return fmt.Errorf("environment %q: %w", s, ErrInvalid)
+		}
+	}
+	if spec.Dir != "" && (!path.IsAbs(spec.Dir) || strings.Contains(spec.Dir, "\x00")) {
+		return fmt.Errorf("directory %q: %w", spec.Dir, ErrInvalid)
+	}
+	return nil
+}
+
+// keep leaves a file open until the plan is closed.
+func (p *plan) keep(f *os.File) uintptr {
+	p.files = append(p.files, f)
+	return f.Fd()
+}
+
+func (p *plan) close() error {
+	err := p.cgroup.release()
+	for _, f := range p.files {
+		err = errors.Join(err, f.Close())
+	}
+	p.files = nil
+	return err
+}
+
+func (p *plan) setStdio(root *os.File, spec Spec) error {
+	var null *os.File
+	for i, f := range []*os.File{spec.Stdin, spec.Stdout, spec.Stderr} {
+		if f == nil {
+			if null == nil {
+				opened, err := openNull(root)
+				if err != nil {
+					return err
+				}
+				null = opened
+				p.keep(null)
+			}
+			f = null
+		}
+		p.stdio[i] = f.Fd()
+	}
+	return nil
+}
+
+func (p *plan) setCredentials(user Account) error {
+	status, err := p.target.status()
+	if err != nil {
+		return err
+	}
+	p.uid, p.gid, p.groups = uintptr(user.UID), uintptr(user.GID), user.Groups
+	p.noNew = status.noNewPrivs
+	last, err := lastCapability()
+	if err != nil {
+		return err
+	}
+	for c := uint(0); c <= last; c++ {
+		if status.bounding&(1<<c) == 0 {
+			p.drop = append(p.drop, uintptr(c))
+		}
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &p.caps[0]); err != nil {
+		return fmt.Errorf("read own capabilities: %w", err)
+	}
+	p.caps[0].Inheritable, p.caps[1].Inheritable = 0, 0
+	return nil
+}
+
+func (p *plan) setProgram(spec Spec, user Account) error {
+	name, err := p.target.containerName()
+	if err != nil {
+		return err
+	}
+	env := environment(spec.Env, user, name)
+	p.workdir, p.dirOrTop = spec.Dir, false
+	if p.workdir == "" {
+		p.workdir, p.dirOrTop = user.Home, true
+	}
+	var errDir, errPrograms, errArgv, errEnv error
+	p.dir, errDir = unix.BytePtrFromString(p.workdir)
+	p.programs, errPrograms = pointers(candidates(spec.Argv[0], env))
+	p.argv, errArgv = pointers(spec.Argv)
+	p.env, errEnv = pointers(env)
+	p.argv, p.env = append(p.argv, nil), append(p.env, nil)
+	return errors.Join(errDir, errPrograms, errArgv, errEnv)
+}
+
+func (p *plan) setCgroup() error {
+	p.clone = cloneArgs{exitSignal: uint64(unix.SIGCHLD)}
+	group, err := p.target.newCgroup()
+	if err != nil {
+		return err
+	}
+	p.cgroup = group
+	if group != nil {
+		p.clone.flags |= unix.CLONE_INTO_CGROUP
+		p.clone.cgroup = uint64(group.dir.Fd())
+	}
+	return nil
+}
+
+func pointers(list []string) ([]*byte, error) {
+	out := make([]*byte, 0, len(list)+1)
+	for _, s := range list {
+		b, err := unix.BytePtrFromString(s)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", s, ErrInvalid)
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+const cloneArgsSize = unsafe.Sizeof(cloneArgs{})
