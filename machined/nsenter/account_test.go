@@ -67,6 +67,18 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
+func TestParseFlags(t *testing.T) {
+	got, err := parseFlags("12 (a) b (c) S 1 12 12 0 -1 4194624 100 0")
+	if err != nil || got&forkNoExec == 0 {
+		t.Errorf("%#x, %v", got, err)
+	}
+	for _, text := range []string{"", "12 (a", "12 (a) S 1 1 1 0 -1 x"} {
+		if _, err := parseFlags(text); err == nil {
+			t.Errorf("%q is no stat line", text)
+		}
+	}
+}
+
 func TestContainerWord(t *testing.T) {
 	for value, want := range map[string]string{
 		"systemd-nspawn": "systemd-nspawn", "lxc": "lxc", "": "", "a b": "", "a\nB=c": "",

@@ -63,6 +63,9 @@ func Exec(ctx context.Context, t Target, spec Spec) (Result, error) {
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
+	if err := t.settle(ctx); err != nil {
+		return Result{}, err
+	}
 	p, err := prepare(t, spec)
 	if err != nil {
 		return Result{}, err

@@ -46,8 +46,8 @@ type Spec struct {
 
 // Command is what to execute. It says on NOTIFY_SOCKET (sd_notify(3))
 // "X_NSPAWN_LEADER_PID=PID" as soon as the leader exists and "READY=1" once the
-// guest has been started; both come from its own pid. Its standard output is
-// the guest's console.
+// guest is set up, a moment before the leader executes the guest's init; both come
+// from the pid of Argv. Its standard output is the guest's console.
 type Command struct {
 	// Argv begins with an absolute path.
 	Argv []string
