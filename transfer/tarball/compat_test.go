@@ -46,7 +46,7 @@ func mkdir(t testing.TB, elements ...string) string {
 // feed runs a program with the archive as its standard input.
 func feed(t testing.TB, archive []byte, argv ...string) {
 	t.Helper()
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	cmd.Stdin = bytes.NewReader(archive)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", argv, err, out)

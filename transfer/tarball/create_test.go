@@ -65,7 +65,7 @@ func TestSocketsAndFIFOsAreLeftOut(t *testing.T) {
 	root := t.TempDir()
 	b := builder{t, root}
 	b.must(unix.Mkfifo(b.path("fifo"), 0o600))
-	l, err := net.Listen("unix", b.path("socket"))
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", b.path("socket"))
 	b.must(err)
 	defer l.Close()
 	b.file("file", 1)

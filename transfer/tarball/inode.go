@@ -38,7 +38,8 @@ func (x *extractor) describe(d *openDir, m metadata, existed bool) (err error) {
 }
 
 func (x *extractor) regular(name string, h *pax.Header, m metadata) (err error) {
-	fd, err := x.createFile(name)
+	// The owner's rights are needed until the file is complete; setuid bits have to come after the owner.
+	fd, err := x.createFile(name, m.mode&0o777|0o600)
 	if err != nil {
 		return err
 	}
@@ -58,10 +59,10 @@ func (x *extractor) regular(name string, h *pax.Header, m metadata) (err error) 
 }
 
 // createFile makes a new regular file, in place of what has the name.
-func (x *extractor) createFile(name string) (fd int, err error) {
+func (x *extractor) createFile(name string, mode uint32) (fd int, err error) {
 	dir := x.tree.top()
 	err = replacing(dir, name, func() error {
-		fd, err = openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+		fd, err = openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, mode)
 		return err
 	})
 	if err != nil {

@@ -57,15 +57,43 @@ func (x *extractor) acl(h *pax.Header, text, attribute string) ([]byte, error) {
 	return value, err
 }
 
-// apply gives an open inode its attributes. The order matters: a new owner clears setuid bits and capabilities, and an
-// ACL changes the mode.
+// apply gives an open inode its attributes. The order matters: a new owner clears setuid bits and capabilities, user
+// attributes need the right to write, and an ACL changes the mode.
 func (x *extractor) apply(fd int, m *metadata) error {
-	if err := unix.Fchown(fd, m.uid, m.gid); err != nil {
-		return fmt.Errorf("set owner %d:%d: %w", m.uid, m.gid, err)
+	// A look is a tenth of the price of a change, and most files of a system are born with the right owner and mode.
+	var now unix.Stat_t
+	if err := unix.Fstat(fd, &now); err != nil {
+		return fmt.Errorf("stat: %w", err)
 	}
-	if err := unix.Fchmod(fd, m.mode); err != nil {
-		return fmt.Errorf("set mode %#o: %w", m.mode, err)
+	if int(now.Uid) != m.uid || int(now.Gid) != m.gid {
+		if err := unix.Fchown(fd, m.uid, m.gid); err != nil {
+			return fmt.Errorf("set owner %d:%d: %w", m.uid, m.gid, err)
+		}
 	}
+	err := x.setXattrs(m, func(name string, value []byte) error { return unix.Fsetxattr(fd, name, value, 0) })
+	if err != nil {
+		return err
+	}
+	if now.Mode&0o7777 != m.mode {
+		if err := unix.Fchmod(fd, m.mode); err != nil {
+			return fmt.Errorf("set mode %#o: %w", m.mode, err)
+		}
+	}
+	if err := applyACLs(fd, m); err != nil {
+		return err
+	}
+	if m.flags != 0 {
+		if err := addFlags(fd, m.flags); err != nil {
+			x.opts.Warn(m.entryName, fmt.Errorf("set file flags %s: %w", formatFlags(m.flags), err))
+		}
+	}
+	if err := setModTime(fd, m.mtime); err != nil {
+		return fmt.Errorf("set time of modification: %w", err)
+	}
+	return nil
+}
+
+func applyACLs(fd int, m *metadata) error {
 	if m.access != nil {
 		if err := unix.Fsetxattr(fd, aclAccess, m.access, 0); err != nil {
 			return fmt.Errorf("set ACL: %w", err)
@@ -75,18 +103,6 @@ func (x *extractor) apply(fd int, m *metadata) error {
 		if err := unix.Fsetxattr(fd, aclDefault, m.defaults, 0); err != nil {
 			return fmt.Errorf("set default ACL: %w", err)
 		}
-	}
-	if m.flags != 0 {
-		if err := addFlags(fd, m.flags); err != nil {
-			x.opts.Warn(m.entryName, fmt.Errorf("set file flags %s: %w", formatFlags(m.flags), err))
-		}
-	}
-	err := x.setXattrs(m, func(name string, value []byte) error { return unix.Fsetxattr(fd, name, value, 0) })
-	if err != nil {
-		return err
-	}
-	if err := setModTime(fd, m.mtime); err != nil {
-		return fmt.Errorf("set time of modification: %w", err)
 	}
 	return nil
 }

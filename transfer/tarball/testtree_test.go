@@ -52,7 +52,7 @@ func (b builder) file(name string, size int) {
 	b.must(os.MkdirAll(filepath.Dir(b.path(name)), 0o755))
 	random := rand.NewChaCha8([32]byte{byte(size), byte(size >> 8), byte(len(name))})
 	data := make([]byte, size)
-	random.Read(data)
+	_, _ = random.Read(data) // never fails
 	b.must(os.WriteFile(b.path(name), data, 0o644))
 }
 
@@ -220,7 +220,7 @@ func (b builder) fifo(name string) {
 // run runs a program and returns its output.
 func run(t testing.TB, dir string, argv ...string) []byte {
 	t.Helper()
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	cmd.Dir = dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

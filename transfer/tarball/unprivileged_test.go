@@ -62,7 +62,7 @@ func TestUnprivileged(t *testing.T) {
 			if err := os.Chown(dir, nobody, nobody); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command(program)
+			cmd := exec.CommandContext(t.Context(), program)
 			cmd.Env = append(os.Environ(), childDir+"="+dir)
 			cmd.Stdin = bytes.NewReader(test.archive)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
