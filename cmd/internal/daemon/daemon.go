@@ -1,0 +1,28 @@
+// Package daemon is what the mains of both daemons share: their log, their
+// listening sockets, readiness, and the signals that end them.
+package daemon
+
+import (
+	"context"
+	"os/signal"
+	"syscall"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+)
+
+// Context ends with SIGTERM and SIGINT.
+func Context() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+}
+
+// Ready tells the service manager, if there is one, that clients are served.
+func Ready() error {
+	_, err := sd.SdNotify(false, sd.SdNotifyReady)
+	return err
+}
+
+// Stopping tells the service manager that the end has begun.
+func Stopping() error {
+	_, err := sd.SdNotify(false, sd.SdNotifyStopping)
+	return err
+}
