@@ -1,0 +1,235 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// remote is one file on a server, read over as many connections as it takes.
+type remote struct {
+	ctx     context.Context // of the download: reading reconnects, so it cannot come with each call
+	client  *Client
+	request Request
+	url     *url.URL      // without credentials
+	user    *url.Userinfo // sent to this host only, also after a redirect
+
+	entity entity
+	// answered says that some response was good, known that entity holds.
+	answered, known bool
+	// speculative says that entity and offset come from a spool and no server has confirmed them.
+	speculative bool
+	// unchanged says that the caller has the file already.
+	unchanged bool
+	// ranges says that the server can resume.
+	ranges bool
+	// plain says that its ranges are broken, so that what was received must be read again.
+	plain bool
+	final string // URL after redirects
+
+	conn     *connection
+	offset   int64 // of the next byte that is delivered
+	skip     int64 // bytes of the connection that were delivered before
+	ended    bool
+	failures int // since the last byte
+	received int64
+}
+
+// Read delivers the next bytes of the file.
+func (r *remote) Read(p []byte) (int, error) {
+	for {
+		if r.entity.Size >= 0 && r.offset >= r.entity.Size && !r.ended {
+			if err := r.probe(); err != nil {
+				return 0, err
+			}
+			r.ended = true
+		}
+		if r.ended || r.unchanged {
+			r.hangUp()
+			return 0, io.EOF
+		}
+		if err := r.connect(); err != nil {
+			return 0, err
+		}
+		n, err := r.receive(p)
+		if n > 0 || err != nil && err != io.EOF {
+			return n, err
+		}
+	}
+}
+
+// receive reads once from the connection. Without error it may deliver nothing.
+func (r *remote) receive(p []byte) (int, error) {
+	n, err := r.conn.Read(r.window(p))
+	r.received += int64(n)
+	if r.skip > 0 {
+		r.skip -= int64(n)
+		n = 0
+	}
+	if r.offset+int64(n) > r.request.MaxSize {
+		return 0, fmt.Errorf("%w: more than the %d bytes allowed", ErrTooLarge, r.request.MaxSize)
+	}
+	r.offset += int64(n)
+	if n > 0 {
+		r.failures = 0
+		return n, nil // an error comes again
+	}
+	if err == io.EOF {
+		if r.entity.Size < 0 && r.skip == 0 {
+			r.ended = true
+			return 0, nil
+		}
+		err = &lostError{ErrTruncated}
+	}
+	if err != nil {
+		return 0, r.retry(err)
+	}
+	return 0, nil
+}
+
+// window is the part of p that the next bytes go to: no more than what is skipped, or than what is left.
+func (r *remote) window(p []byte) []byte {
+	limit := int64(len(p))
+	if r.skip > 0 {
+		limit = min(limit, r.skip)
+	} else if r.entity.Size >= 0 {
+		limit = min(limit, r.entity.Size-r.offset)
+	}
+	return p[:limit]
+}
+
+// probe looks behind the last byte where the length of the response was not told by its headers.
+func (r *remote) probe() error {
+	if r.conn == nil || r.conn.resp.ContentLength >= 0 || r.skip > 0 {
+		return nil
+	}
+	var more [1]byte
+	if n, _ := r.conn.Read(more[:]); n > 0 {
+		return fmt.Errorf("%w: the server sent more than the %d bytes it promised", ErrTooLarge, r.entity.Size)
+	}
+	return nil
+}
+
+// connect makes sure that there is a connection which delivers from offset on.
+func (r *remote) connect() error {
+	for r.conn == nil && !r.ended && !r.unchanged {
+		err := r.attempt()
+		if err == nil {
+			continue
+		}
+		if err := r.retry(err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attempt sends one request.
+func (r *remote) attempt() error {
+	req, err := http.NewRequestWithContext(r.ctx, http.MethodGet, r.url.String(), nil)
+	if err != nil {
+		return describe(err)
+	}
+	if user := r.user; user != nil {
+		password, _ := user.Password()
+		req.SetBasicAuth(user.Username(), password)
+	}
+	r.header(req.Header)
+	conn, err := r.client.connect(req)
+	if err != nil {
+		return err
+	}
+	r.conn = conn
+	if err := r.judge(conn.resp); err != nil {
+		r.hangUp()
+		return err
+	}
+	if r.ended || r.unchanged {
+		r.hangUp()
+	}
+	return nil
+}
+
+func (r *remote) header(h http.Header) {
+	h.Set("User-Agent", r.client.options.UserAgent)
+	if !r.known || r.speculative {
+		if len(r.request.ETags) > 0 {
+			h.Set("If-None-Match", strings.Join(r.request.ETags, ", "))
+		}
+		if !r.request.ModifiedSince.IsZero() {
+			h.Set("If-Modified-Since", r.request.ModifiedSince.UTC().Format(http.TimeFormat))
+		}
+	}
+	if from := r.from(); from > 0 {
+		h.Set("Range", fmt.Sprintf("bytes=%d-", from))
+		h.Set("If-Range", r.entity.condition())
+	}
+}
+
+// from is where the next response shall begin. Of a file that is complete the last byte is asked for: the answer to an
+// empty range would not say whether the file is still the same.
+func (r *remote) from() int64 {
+	if r.plain || r.offset == 0 || r.entity.condition() == "" {
+		return 0
+	}
+	if r.offset == r.entity.Size {
+		return r.offset - 1
+	}
+	return r.offset
+}
+
+// retry waits before the next attempt, or returns why there is none.
+func (r *remote) retry(err error) error {
+	r.hangUp()
+	if r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
+	}
+	if !temporary(err, r.answered) {
+		return err
+	}
+	if r.offset > 0 && r.entity.condition() == "" {
+		return fmt.Errorf("connection lost after %d bytes: %w; %w", r.offset, err, ErrNotResumable)
+	}
+	r.failures++
+	if r.failures > max(r.client.options.Retries, 0) {
+		if r.failures == 1 {
+			return err
+		}
+		return fmt.Errorf("gave up after %d attempts: %w", r.failures, err)
+	}
+	wait := r.wait(err)
+	r.client.logf("Fetching %s: %v; trying again in %s.", redacted(r.url), err, wait.Round(100*time.Millisecond))
+	return r.client.sleep(r.ctx, wait)
+}
+
+// wait doubles with each failure, by chance up to a half longer or shorter; a server that names a time is heard.
+func (r *remote) wait(err error) time.Duration {
+	base := r.client.options.BackoffBase
+	d := min(base<<min(r.failures-1, 16), max(maxBackoff, base))
+	d = d/2 + rand.N(d+1)
+	if status, ok := errors.AsType[*StatusError](err); ok {
+		d = max(d, status.retryAfter)
+	}
+	return d
+}
+
+// hangUp closes the connection.
+func (r *remote) hangUp() {
+	if r.conn != nil {
+		r.conn.close()
+		r.conn = nil
+	}
+	r.skip = 0
+}
+
+// seek goes back to an offset that was announced but cannot be delivered.
+func (r *remote) seek(offset int64) {
+	r.hangUp()
+	r.offset, r.ended = offset, false
+}
