@@ -160,7 +160,7 @@ func (c *Call) checkReply(r reply) error {
 		}
 	}
 	if err := c.check(raw); err != nil {
-		return fmt.Errorf("reply of %s does not fit its description: %w: %s", c.method, errMismatch, err)
+		return fmt.Errorf("check reply of %s: %w: %s", c.method, errMismatch, err.Error())
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// errMismatch says that a value does not have the type that is described.
+// errMismatch (wrapped) says that a value does not have the type that is described.
 var errMismatch = errors.New("value does not fit its type")
 
 // checker walks a JSON text along a type, one token at a time, so that a large

@@ -72,7 +72,10 @@ func TestCallMore(t *testing.T) {
 	if fmt.Sprint(got) != "[1 2 3]" {
 		t.Errorf("got %v", got)
 	}
-	for range c.CallMore(t.Context(), "org.example.probe.Count", map[string]int{"to": 3}) {
+	for _, err := range c.CallMore(t.Context(), "org.example.probe.Count", map[string]int{"to": 3}) {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	if _, err := c.Call(t.Context(), "org.example.probe.Quiet", nil, nil); err == nil {

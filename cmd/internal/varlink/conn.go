@@ -175,27 +175,26 @@ func (c *conn) dispatch(base, alive context.Context, m message) error {
 	if r.oneway {
 		alive = base
 	}
-	err = c.run(alive, call)
+	failure := c.run(alive, call)
 	call.finish()
 	switch {
 	case r.oneway:
-		if err != nil {
-			c.server.log.Debug("oneway call", "method", r.method, "error", err)
+		if failure != nil {
+			c.server.log.Debug("oneway call", "method", r.method, "error", failure)
 		}
-		return nil
-	case alive.Err() != nil:
-		return nil
 	case call.broken != nil:
 		return call.broken
-	case err != nil && call.replied:
-		c.server.log.Warn("error after the reply", "method", r.method, "error", err)
-		return nil
-	case err != nil:
-		return c.sendError(r.method, wireError(err))
-	case !call.replied:
-		return c.send([]byte("{}"), nil)
+	case alive.Err() != nil:
+	case call.replied:
+		if failure != nil {
+			c.server.log.Warn("error after the reply", "method", r.method, "error", failure)
+		}
+	case failure != nil:
+		err = c.sendError(r.method, wireError(failure))
+	default:
+		err = c.send([]byte("{}"), nil)
 	}
-	return nil
+	return err
 }
 
 // run finds the handler and calls it, if the parameters are what it expects.

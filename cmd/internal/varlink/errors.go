@@ -68,10 +68,10 @@ func (e *Error) Unwrap() error {
 		return nil
 	}
 	var p systemParameters
-	if err := e.Decode(&p); err != nil || p.Errno <= 0 || p.Origin != "linux" {
-		return nil
+	if err := e.Decode(&p); err == nil && p.Errno > 0 && p.Origin == "linux" {
+		return syscall.Errno(p.Errno)
 	}
-	return syscall.Errno(p.Errno)
+	return nil
 }
 
 // InvalidParameter says that the named parameter is unknown, missing, or of a

@@ -76,7 +76,8 @@ func start(t *testing.T, opts varlink.Options) (*probe, *varlink.Server, string)
 
 func serve(t *testing.T, s *varlink.Server, path string) {
 	t.Helper()
-	l, err := net.Listen("unix", path)
+	var config net.ListenConfig
+	l, err := config.Listen(t.Context(), "unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,8 @@ func dial(t *testing.T, path string) *varlink.Client {
 
 func dialRaw(t *testing.T, path string) *net.UnixConn {
 	t.Helper()
-	c, err := net.Dial("unix", path)
+	var d net.Dialer
+	c, err := d.DialContext(t.Context(), "unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -268,6 +268,9 @@ func TestSlowReaderLosesOnlyItsOwnConnection(t *testing.T) {
 	if err := <-p.floods; !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the slow reader's call ended with %v", err)
 	}
+	if _, err := io.Copy(io.Discard, slow); err != nil {
+		t.Errorf("the slow reader's connection does not end: %v", err)
+	}
 }
 
 func TestConnectionLimits(t *testing.T) {
@@ -309,7 +312,9 @@ func TestOnewayCallsAreDoneAfterHangup(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	<-p.ended
+	if err := <-p.ended; !errors.Is(err, varlink.ErrDisconnected) {
+		t.Errorf("context ended with %v", err)
+	}
 	for range n {
 		<-p.entered
 	}
