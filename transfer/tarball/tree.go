@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,15 +58,15 @@ func (t *tree) close(finish bool) error {
 func (t *tree) top() int { return t.dirs[len(t.dirs)-1].fd }
 
 // enter goes to the directory of the given path. What is missing on the way is made.
-func (t *tree) enter(path []string) error {
+func (t *tree) enter(way []string) error {
 	shared := 0
-	for shared < len(path) && shared+1 < len(t.dirs) && t.dirs[shared+1].name == path[shared] {
+	for shared < len(way) && shared+1 < len(t.dirs) && t.dirs[shared+1].name == way[shared] {
 		shared++
 	}
 	if err := t.leaveTo(shared + 1); err != nil {
 		return err
 	}
-	for _, name := range path[shared:] {
+	for _, name := range way[shared:] {
 		if err := t.descend(name); err != nil {
 			return err
 		}
@@ -78,15 +79,24 @@ func (t *tree) leaveTo(n int) error {
 	var err error
 	for len(t.dirs) > n {
 		d := t.dirs[len(t.dirs)-1]
-		t.dirs = t.dirs[:len(t.dirs)-1]
 		if d.leave != nil {
 			if leaveErr := d.leave(d.fd); leaveErr != nil {
-				err = errors.Join(err, fmt.Errorf("finish directory %q: %w", d.name, leaveErr))
+				err = errors.Join(err, fmt.Errorf("finish directory %q: %w", t.path(), leaveErr))
 			}
 		}
+		t.dirs = t.dirs[:len(t.dirs)-1]
 		err = errors.Join(err, unix.Close(d.fd))
 	}
 	return err
+}
+
+// path is the name of the deepest open directory.
+func (t *tree) path() string {
+	full := t.dirs[0].name
+	for _, d := range t.dirs[1:] {
+		full = path.Join(full, d.name)
+	}
+	return full
 }
 
 // descend enters a directory of the deepest one that an entry's name passes through.

@@ -52,6 +52,10 @@ func TestUnprivileged(t *testing.T) {
 	}{
 		"own files": {own, ""},
 		"chown":     {hostileOwned(t, 0, regularAt("usr/x")), `extract "usr/x": set owner 0:0: operation not permitted`},
+		"chown of a directory": {
+			hostileOwned(t, 0, directoryAt("usr/bin/"), symlinkAt("usr/a", "b")),
+			`extract "usr/a": finish directory "usr/bin": set owner 0:0: operation not permitted`,
+		},
 		"mknod": {
 			hostileOwned(t, nobody, tar.Header{Name: "dev/sda", Typeflag: tar.TypeBlock, Devmajor: 8}),
 			`extract "dev/sda": make device node or FIFO: operation not permitted`,
