@@ -1,0 +1,48 @@
+// Package machined is the registry of machines: containers and virtual
+// machines that run on this host. It knows no transport; D-Bus and Varlink are
+// adapters over [Manager].
+//
+// # A machine
+//
+// A machine is a name and a leader, the process that is its init or its
+// emulator. Whoever starts one registers it ([Manager.Register]); or it is
+// started here ([Manager.Start]), through a [Runner]. The one who registers is
+// its supervisor unless it is the leader itself. A machine ends when its leader
+// does: all leaders are watched by pidfd in a single epoll set, so a thousand
+// machines cost one sleeping goroutine, and an idle daemon does nothing.
+//
+// A name is free again the moment its leader is dead. Register asks the kernel
+// and not the table, so a dead entry never stands in the way.
+//
+// # Who calls whom
+//
+//	Register, Start     check the caller and the leader, reserve the name
+//	  -> Units          put the leader into a scope, or find the unit it has
+//	  -> stateDir       write the state file
+//	  -> leaderWatch    from here on the end of the leader is noticed
+//	  -> events         New
+//	leaderWatch         the leader is dead: ended
+//	  -> stateDir       unlink
+//	  -> events         Removed
+//
+// One mutex guards the tables and the state files, so that the files and the
+// events come in the order of what happened. Nothing that can wait runs under
+// it: units are made before, and subscribers are served by a goroutine each.
+//
+// # Files
+//
+// The state directory, /run/systemd/machines, is read by sd-login,
+// nss-mymachines, every "-M" switch and by the stock daemon if the host goes
+// back to it. A file is written beside its target and renamed over it. Links
+// "unit:UNIT" lead from a unit to the one machine in it; they exist only where
+// the unit holds nothing else. A new Manager loads the directory: machines
+// whose leader lives are kept without a second New event, the others are
+// removed, and a file that cannot be understood is renamed so that no reader
+// takes it for a machine.
+//
+// # Units
+//
+// [Units] is the seam to what groups processes: the service manager, or cgroups
+// made by machined itself (package units/cgroup2). Where neither is to be had
+// machines have no unit, and signals go through pidfds.
+package machined

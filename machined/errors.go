@@ -1,0 +1,34 @@
+package machined
+
+import "errors"
+
+// What callers test for. Adapters translate these into error names once, at
+// the edge.
+var (
+	// ErrNoSuchMachine: no machine of that name is registered.
+	ErrNoSuchMachine = errors.New("no such machine")
+	// ErrNoMachineForPID: the process belongs to no machine.
+	ErrNoMachineForPID = errors.New("process belongs to no machine")
+	// ErrMachineExists: a living machine has that name, or one is being started.
+	ErrMachineExists = errors.New("machine already exists")
+	// ErrInvalidName: the text can never name a machine.
+	ErrInvalidName = errors.New("invalid machine name")
+	// ErrInvalidArgument: another value of a request is not acceptable.
+	ErrInvalidArgument = errors.New("invalid argument")
+	// ErrNotSupported: machines of this class or shape cannot do that.
+	ErrNotSupported = errors.New("operation not supported for this machine")
+	// ErrNotOwner: the caller may not register this process.
+	ErrNotOwner = errors.New("process does not belong to the caller")
+	// ErrNoSuchProcess: the process to look at or to signal is gone.
+	ErrNoSuchProcess = errors.New("no such process")
+	// ErrNoPrivateNetworking: the machine lives in the host's network namespace.
+	ErrNoPrivateNetworking = errors.New("machine has no private networking")
+	// ErrTooManyOperations: as many operations as allowed are running.
+	ErrTooManyOperations = errors.New("too many operations in progress")
+	// ErrNoRunner: this host has nothing to start machines with.
+	ErrNoRunner = errors.New("no program to start machines with")
+	// ErrStartFailed: the runner ended before the machine had a leader.
+	ErrStartFailed = errors.New("machine did not start")
+	// ErrClosed: the manager was closed.
+	ErrClosed = errors.New("manager is closed")
+)

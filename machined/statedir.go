@@ -1,0 +1,168 @@
+package machined
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	linkPrefix = "unit:"
+	// Readers skip names that begin with a dot: they cannot be machines.
+	tempPrefix    = ".#"
+	corruptPrefix = ".corrupt-"
+)
+
+// stateDir is the directory of state files.
+type stateDir struct{ path string }
+
+func openStateDir(path string) (stateDir, error) {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return stateDir{}, fmt.Errorf("make state directory: %w", err)
+	}
+	return stateDir{path: path}, nil
+}
+
+// save writes the file of m. Nothing else in the directory is touched but the
+// link of its unit.
+func (d stateDir) save(m Machine) error {
+	if err := d.replace(m.Name, formatState(m)); err != nil {
+		return fmt.Errorf("write state of machine %s: %w", m.Name, err)
+	}
+	if !m.ownsWholeUnit() {
+		return nil
+	}
+	if err := d.link(linkPrefix+m.Unit, m.Name); err != nil {
+		return fmt.Errorf("link unit %s to machine %s: %w", m.Unit, m.Name, err)
+	}
+	return nil
+}
+
+// replace renames a complete file over the target, which is what the readers'
+// inotify watches wait for.
+func (d stateDir) replace(name string, text []byte) (err error) {
+	f, err := os.CreateTemp(d.path, tempPrefix+name)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), filepath.Join(d.path, name))
+}
+
+func (d stateDir) link(name, target string) error {
+	path := filepath.Join(d.path, name)
+	err := os.Symlink(target, path)
+	if !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if old, err := os.Readlink(path); err == nil && old == target {
+		return nil
+	}
+	temp := filepath.Join(d.path, tempPrefix+name)
+	if err := errors.Join(removeFile(temp), os.Symlink(target, temp)); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}
+
+// remove deletes what save made. A link that leads to another machine stays.
+func (d stateDir) remove(m Machine) error {
+	var linkErr error
+	if m.Unit != "" {
+		link := filepath.Join(d.path, linkPrefix+m.Unit)
+		if target, err := os.Readlink(link); err == nil && target == m.Name {
+			linkErr = removeFile(link)
+		}
+	}
+	if err := errors.Join(linkErr, removeFile(filepath.Join(d.path, m.Name))); err != nil {
+		return fmt.Errorf("remove state of machine %s: %w", m.Name, err)
+	}
+	return nil
+}
+
+func removeFile(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// load reads all machines. What cannot be read is told to problem, one error
+// per file, and does not keep the others from being loaded. Temporary files of a
+// killed daemon are removed.
+func (d stateDir) load(problem func(error)) ([]Machine, error) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("read state directory: %w", err)
+	}
+	var machines []Machine
+	for _, entry := range entries {
+		name := entry.Name()
+		switch {
+		case strings.HasPrefix(name, tempPrefix):
+			if err := removeFile(filepath.Join(d.path, name)); err != nil {
+				problem(fmt.Errorf("remove leftover: %w", err))
+			}
+		case !entry.Type().IsRegular() || ValidName(name) != nil:
+		default:
+			m, err := d.loadFile(name)
+			if err != nil {
+				problem(err)
+				continue
+			}
+			machines = append(machines, m)
+		}
+	}
+	return machines, nil
+}
+
+// loadFile renames a file that it cannot understand, so that neither we nor
+// other readers take it for a machine, and somebody can still look at it.
+func (d stateDir) loadFile(name string) (Machine, error) {
+	path := filepath.Join(d.path, name)
+	f, err := os.Open(path)
+	if err != nil {
+		return Machine{}, fmt.Errorf("read state of machine %s: %w", name, err)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxStateFile+1))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return Machine{}, fmt.Errorf("read state of machine %s: %w", name, err)
+	}
+	m, err := parseState(name, text)
+	if err != nil {
+		aside := filepath.Join(d.path, corruptPrefix+name)
+		return Machine{}, errors.Join(fmt.Errorf("read state of machine %s, kept as %s: %w", name, aside, err),
+			os.Rename(path, aside))
+	}
+	return m, nil
+}
+
+// sweepLinks removes the links of units to machines that are not to be kept.
+func (d stateDir) sweepLinks(keep func(machine string) bool) error {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return fmt.Errorf("look for links of units: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		link := filepath.Join(d.path, entry.Name())
+		if !strings.HasPrefix(entry.Name(), linkPrefix) {
+			continue
+		}
+		if target, err := os.Readlink(link); err == nil && !keep(target) {
+			errs = append(errs, removeFile(link))
+		}
+	}
+	return errors.Join(errs...)
+}

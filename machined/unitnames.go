@@ -1,0 +1,33 @@
+package machined
+
+import "strings"
+
+// sharedUnit reports whether the unit always holds more than one machine: a
+// session, the services of a user, the service manager itself. Ending a machine
+// must never end such a unit.
+func sharedUnit(unit string) bool {
+	return strings.HasPrefix(unit, "session-") && strings.HasSuffix(unit, ".scope") ||
+		strings.HasPrefix(unit, "user@") && strings.HasSuffix(unit, ".service") ||
+		unit == "init.scope"
+}
+
+// ownsWholeUnit reports whether every process of the unit belongs to m.
+func (m Machine) ownsWholeUnit() bool {
+	return m.Unit != "" && m.Subgroup == "" && !sharedUnit(m.Unit)
+}
+
+// mayStopUnit reports whether the unit is there for the sake of m alone: all of
+// it is m's, or its name says so and the subgroup only keeps the supervisor
+// apart.
+func (m Machine) mayStopUnit() bool {
+	return m.ownsWholeUnit() || m.hasUnitOfItsName()
+}
+
+func (m Machine) hasUnitOfItsName() bool {
+	instance := EscapeUnit(m.Name) + ".service"
+	switch m.Unit {
+	case ScopeName(m.Name), "systemd-nspawn@" + instance, "systemd-vmspawn@" + instance:
+		return true
+	}
+	return false
+}

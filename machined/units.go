@@ -1,0 +1,72 @@
+package machined
+
+import (
+	"context"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Unit is where processes are grouped: a unit of the service manager or a
+// cgroup that machined made. The zero value means none.
+type Unit struct {
+	Name string // such as "machine-foo.scope"
+	// Subgroup is the cgroup path below the unit, empty if the processes are in
+	// the unit itself.
+	Subgroup string
+	// Cgroup is the path of the unit itself (without the subgroup) from the root
+	// of the cgroup tree. Only the backend that set it reads it.
+	Cgroup string
+}
+
+// Scope asks for a unit around processes that run already.
+type Scope struct {
+	Unit        string // name of the unit
+	Description string
+	UID         uint32 // owner of the machine
+	// Leader is moved into the unit. Its supervisor stays where it is: it may be
+	// a daemon that serves many machines.
+	Leader *Process
+}
+
+// Service asks for a new process in a unit of its own.
+type Service struct {
+	Unit        string
+	Description string
+	Path        string
+	Args        []string // beginning with argv[0]
+	Env         []string // the whole environment
+	Dir         string   // working directory, "" means "/"
+	// Files become descriptors 0, 1, 2 and so on of the process.
+	Files []*os.File
+}
+
+// Units groups the processes of machines. Backends are safe for concurrent use;
+// package units/unitstest holds the contract as tests.
+type Units interface {
+	// StartScope makes the unit and moves the leader in; [ErrNoSuchProcess] if it
+	// has ended. If the leader is in it already nothing is done. Leftovers of an
+	// earlier unit of that name are killed first.
+	StartScope(ctx context.Context, scope Scope) (Unit, error)
+	// StartService starts the process inside its new unit; leftovers are dealt
+	// with as in StartScope. The caller closes the Process and collects its exit
+	// status with [Process.ExitStatus].
+	StartService(ctx context.Context, service Service) (*Process, error)
+	// Stop ends everything in the unit (the subgroup does not matter): SIGTERM to
+	// the given processes, which need not be in it, to all in it if none is given,
+	// and after grace SIGKILL to whatever is left. It returns nil when the unit is
+	// empty or was not there.
+	// When ctx ends first the unit is left as it is.
+	Stop(ctx context.Context, unit Unit, grace time.Duration, first ...*Process) error
+	// Kill sends sig to all processes of the unit, or of its subgroup if one is
+	// named; [ErrNoSuchProcess] if there are none.
+	Kill(ctx context.Context, unit Unit, sig syscall.Signal) error
+	// UnitOf returns the unit of a process, the zero Unit if it is in none.
+	UnitOf(ctx context.Context, pid int) (Unit, error)
+	// Watch calls f with the name of each unit made by StartScope or
+	// StartService, also by an earlier run of the daemon, whose last process has
+	// ended. f must not block. Cancel waits for a call of f that is under way.
+	Watch(f func(unit string)) (cancel func())
+	// Close ends the backend's goroutines and leaves units and processes alone.
+	Close() error
+}
