@@ -30,7 +30,11 @@ type conn struct {
 func (c *conn) serve(base context.Context) {
 	alive, drop := context.WithCancelCause(base)
 	c.drop = drop
-	stop := context.AfterFunc(base, func() { _ = c.nc.Close() })
+	stop := context.AfterFunc(base, func() {
+		// First, so that this and not the closed socket is the cause.
+		drop(context.Cause(base))
+		_ = c.nc.Close()
+	})
 	var reader sync.WaitGroup
 	reader.Go(c.read)
 	for {

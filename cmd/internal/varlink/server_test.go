@@ -242,9 +242,11 @@ func TestHangupEndsTheCall(t *testing.T) {
 func TestServerEndEndsCalls(t *testing.T) {
 	p, s, _ := start(t, varlink.Options{})
 	path := t.TempDir() + "/second"
+	outer := t
 	t.Run("serve", func(t *testing.T) {
 		serve(t, s, path)
-		c := dialRaw(t, path)
+		// The server ends with this subtest, the client only with the test.
+		c := dialRaw(outer, path)
 		if _, err := c.Write([]byte(`{"method":"org.example.probe.Block"}` + "\x00")); err != nil {
 			t.Fatal(err)
 		}
