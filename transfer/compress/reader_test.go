@@ -1,0 +1,250 @@
+package compress_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"berth/transfer/compress"
+)
+
+// decode reads a stream to its end with Read, and returns what it closed with.
+func decode(t testing.TB, tools compress.Tools, r io.Reader) (_ []byte, _ compress.Format, err error) {
+	t.Helper()
+	d, err := tools.NewReader(t.Context(), r)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() {
+		if closeErr := d.Close(); closeErr != nil {
+			t.Errorf("close: %v", closeErr)
+		}
+	}()
+	out, err := io.ReadAll(d)
+	return out, d.Format(), err
+}
+
+func TestReaderDecodesEverySample(t *testing.T) {
+	for variant, tools := range variants {
+		for _, s := range samples {
+			t.Run(variant+"/"+s.name, func(t *testing.T) {
+				for _, size := range []int{0, 1, 300_001} {
+					data := payload(size)
+					stream := s.stream(t, data)
+					if len(stream) < compress.MagicLen {
+						continue // uncompressed and tiny: its own test
+					}
+					checkDecode(t, tools, stream, data, s.format)
+				}
+			})
+		}
+	}
+}
+
+func checkDecode(t *testing.T, tools compress.Tools, stream, want []byte, format compress.Format) {
+	t.Helper()
+	got, f, err := decode(t, tools, bytes.NewReader(stream))
+	if err != nil || f != format || !bytes.Equal(got, want) {
+		t.Fatalf("read: got %d bytes of %d, format %s, error %v", len(got), len(want), f, err)
+	}
+	d, err := tools.NewReader(t.Context(), iotest.HalfReader(bytes.NewReader(stream)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if n, err := d.WriteTo(&out); err != nil || n != int64(len(want)) || !bytes.Equal(out.Bytes(), want) {
+		t.Errorf("write: got %d bytes of %d, error %v", n, len(want), err)
+	}
+	if n, err := d.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("read after the end: %d, %v", n, err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Errorf("second close: %v", err)
+	}
+	if _, err := d.Read(make([]byte, 1)); !errors.Is(err, compress.ErrClosed) {
+		t.Errorf("read after close: %v", err)
+	}
+}
+
+func TestReaderPassesShortInputThrough(t *testing.T) {
+	for _, in := range []string{"", "x", "\x1f\x8b", "BZh", "\xfd7zXZ", "\x28\xb5\x2f\xfd!"} {
+		got, f, err := decode(t, compress.HostTools(), strings.NewReader(in))
+		if err != nil || f != compress.None || string(got) != in {
+			t.Errorf("%q: got %q as %s, error %v", in, got, f, err)
+		}
+	}
+}
+
+func TestReaderRefusesLZ4(t *testing.T) {
+	stream := run(t, payload(1000), "lz4", "-c")
+	_, _, err := decode(t, compress.HostTools(), bytes.NewReader(stream))
+	if !errors.Is(err, compress.ErrUnsupported) || !strings.Contains(err.Error(), "lz4") {
+		t.Errorf("got %v, want ErrUnsupported naming lz4", err)
+	}
+}
+
+// A stream that was cut anywhere is never taken for a whole one.
+func TestReaderReportsTruncation(t *testing.T) {
+	data := payload(900)
+	cut := []string{"gzip", "gzip -1 with a name", "pigz", "bzip2", "xz", "xz crc32", "xz no check", "xz blocks", "zstd", "zstd no check", "pzstd"}
+	for variant, tools := range variants {
+		for _, s := range samples {
+			for _, name := range cut {
+				if s.name != name {
+					continue
+				}
+				t.Run(variant+"/"+s.name, func(t *testing.T) {
+					t.Parallel()
+					stream := s.stream(t, data)
+					for n := compress.MagicLen; n < len(stream); n++ {
+						if s.name == "pzstd" && n == 12 {
+							continue // the skippable frame alone: whole, and empty
+						}
+						_, _, err := decode(t, tools, bytes.NewReader(stream[:n]))
+						if !errors.Is(err, io.ErrUnexpectedEOF) {
+							t.Errorf("cut at %d of %d: got error %v", n, len(stream), err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// A later member, stream, block or frame that is cut counts too.
+func TestReaderReportsTruncationOfLaterParts(t *testing.T) {
+	a, b := payload(400), payload(900)[400:]
+	for variant, tools := range variants {
+		for _, s := range []sample{
+			{"gzip", compress.Gzip, by("gzip", "-c")},
+			{"bzip2", compress.Bzip2, by("bzip2", "-c")},
+			{"xz", compress.XZ, by("xz", "-c")},
+			{"zstd", compress.Zstd, by("zstd", "-c")},
+		} {
+			t.Run(variant+"/"+s.name, func(t *testing.T) {
+				t.Parallel()
+				first, second := s.make(t, a), s.make(t, b)
+				for n := 1; n < len(second); n++ {
+					stream := append(bytes.Clone(first), second[:n]...)
+					_, _, err := decode(t, tools, bytes.NewReader(stream))
+					if !errors.Is(err, io.ErrUnexpectedEOF) {
+						t.Errorf("second cut at %d of %d: got error %v", n, len(second), err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestReaderRefusesTrailingData(t *testing.T) {
+	for variant, tools := range variants {
+		for _, s := range []sample{
+			{"gzip", compress.Gzip, by("gzip", "-c")},
+			{"bzip2", compress.Bzip2, by("bzip2", "-c")},
+			{"xz", compress.XZ, by("xz", "-c")},
+			{"zstd", compress.Zstd, by("zstd", "-c")},
+		} {
+			for name, tail := range map[string]string{
+				"text": "this is not part of the stream", "after zeros": "\x00\x00\x00\x00something",
+				"short": "no",
+			} {
+				t.Run(variant+"/"+s.name+"/"+name, func(t *testing.T) {
+					stream := then(s.make, tail)(t, payload(5000))
+					_, _, err := decode(t, tools, bytes.NewReader(stream))
+					if !errors.Is(err, compress.ErrTrailingData) && !errors.Is(err, compress.ErrCorrupt) && !errors.Is(err, io.ErrUnexpectedEOF) {
+						t.Errorf("got error %v", err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// One flipped bit never gives other data, in every format that has a checksum.
+func TestReaderReportsDamage(t *testing.T) {
+	data := payload(20_000)
+	for variant, tools := range variants {
+		for _, s := range samples {
+			if s.format == compress.None || strings.Contains(s.name, "no check") {
+				continue
+			}
+			t.Run(variant+"/"+s.name, func(t *testing.T) {
+				stream := s.stream(t, data)
+				stream[len(stream)/2] ^= 0x10
+				got, _, err := decode(t, tools, bytes.NewReader(stream))
+				if err == nil && !bytes.Equal(got, data) {
+					t.Error("damaged data, and no error")
+				}
+			})
+		}
+	}
+}
+
+// What the source says went wrong is what the caller hears, not that the decoder
+// lacked data.
+func TestReaderReturnsErrorOfSource(t *testing.T) {
+	cause := errors.New("connection lost")
+	data := payload(300_001)
+	for variant, tools := range variants {
+		for _, s := range samples {
+			t.Run(variant+"/"+s.name, func(t *testing.T) {
+				stream := s.stream(t, data)
+				for _, n := range []int{compress.MagicLen, len(stream) / 2, len(stream)} {
+					src := io.MultiReader(bytes.NewReader(stream[:n]), iotest.ErrReader(cause))
+					if _, _, err := decode(t, tools, src); !errors.Is(err, cause) {
+						t.Errorf("after %d of %d bytes: got %v", n, len(stream), err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestReaderReturnsErrorOfSink(t *testing.T) {
+	cause := errors.New("disk full")
+	data := sparse()
+	for variant, tools := range variants {
+		for _, s := range samples {
+			t.Run(variant+"/"+s.name, func(t *testing.T) {
+				d, err := tools.NewReader(t.Context(), bytes.NewReader(s.stream(t, data)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer d.Close()
+				if _, err := d.WriteTo(failing{cause}); !errors.Is(err, cause) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+func TestReaderClosesEarly(t *testing.T) {
+	data := sparse()
+	for variant, tools := range variants {
+		for _, s := range samples {
+			t.Run(variant+"/"+s.name, func(t *testing.T) {
+				d, err := tools.NewReader(t.Context(), bytes.NewReader(s.stream(t, data)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(d, make([]byte, 10)); err != nil {
+					t.Error(err)
+				}
+				if err := d.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}

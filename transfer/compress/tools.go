@@ -1,0 +1,54 @@
+package compress
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Tools says which programs of the host may be run, and what they may take. The
+// zero value runs none.
+type Tools struct {
+	// Dirs are the directories, by absolute path, in which programs are looked
+	// for, best first. $PATH plays no role: whoever sets it would choose what
+	// reads foreign bytes.
+	Dirs []string
+	// XZMemory is how many bytes xz may take to decode blocks in parallel; it
+	// goes on with fewer threads, and in the end with one and about 13 MiB, when
+	// that is too little. Blocks of 24 MiB, those of `xz -T0`, are decoded in
+	// two threads from 64 MiB on (70 MiB in memory). 0 stands for
+	// [DefaultXZMemory].
+	XZMemory uint64
+}
+
+// DefaultXZMemory lets xz(1) and the process that reads from it stay within
+// 64 MiB together.
+const DefaultXZMemory = 32 << 20
+
+// HostTools are the programs that the distribution installed.
+func HostTools() Tools { return Tools{Dirs: []string{"/usr/bin", "/bin"}} }
+
+// NewReader is [Tools.NewReader] of [HostTools].
+func NewReader(ctx context.Context, r io.Reader) (*Reader, error) {
+	return HostTools().NewReader(ctx, r)
+}
+
+// NewWriter is [Tools.NewWriter] of [HostTools].
+func NewWriter(ctx context.Context, w io.Writer, f Format) (io.WriteCloser, error) {
+	return HostTools().NewWriter(ctx, w, f)
+}
+
+// find returns the first of the named programs that is installed, or "".
+func (t Tools) find(names ...string) string {
+	for _, name := range names {
+		for _, dir := range t.Dirs {
+			path := filepath.Join(dir, name)
+			info, err := os.Stat(path)
+			if err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				return path
+			}
+		}
+	}
+	return ""
+}

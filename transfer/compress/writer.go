@@ -1,0 +1,79 @@
+package compress
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/pgzip"
+	"github.com/ulikunitz/xz"
+)
+
+// gzipBlock is how much input one core compresses at a time.
+const gzipBlock = 512 << 10
+
+// NewWriter returns a writer that compresses to w on all cores: gzip at level 6,
+// zstd at level 3 with a checksum, xz at level 6 with CRC64, bzip2 at level 9.
+// None passes data through.
+//
+// Close must be called; it writes what is left and returns the error of a child
+// too, but does not close w. Where w fails, its error is in the chain of the
+// error that Write or Close return. When ctx ends, a child is killed and its
+// output stays incomplete.
+func (t Tools) NewWriter(ctx context.Context, w io.Writer, f Format) (io.WriteCloser, error) {
+	cores := runtime.GOMAXPROCS(0)
+	switch f {
+	case None:
+		return nopCloser{w}, nil
+	case Gzip:
+		z, err := pgzip.NewWriterLevel(w, 6)
+		if err != nil {
+			return nil, fmt.Errorf("set up gzip: %w", err)
+		}
+		if err := z.SetConcurrency(gzipBlock, 2*cores); err != nil {
+			return nil, fmt.Errorf("set up gzip: %w", err)
+		}
+		return z, nil
+	case Zstd:
+		z, err := zstd.NewWriter(w,
+			zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(3)),
+			zstd.WithEncoderCRC(true),
+			zstd.WithEncoderConcurrency(cores))
+		if err != nil {
+			return nil, fmt.Errorf("set up zstd: %w", err)
+		}
+		return z, nil
+	case XZ:
+		return t.newXZWriter(ctx, w)
+	case Bzip2:
+		return t.newBzip2Writer(ctx, w)
+	default:
+		return nil, fmt.Errorf("compress as %s: %w", f, ErrUnsupported)
+	}
+}
+
+func (t Tools) newXZWriter(ctx context.Context, w io.Writer) (io.WriteCloser, error) {
+	path := t.find("xz")
+	if xzVersion(ctx, path) == 0 {
+		z, err := xz.NewWriter(w)
+		if err != nil {
+			return nil, fmt.Errorf("set up xz: %w", err)
+		}
+		return z, nil
+	}
+	return startWriter(ctx, w, path, "--compress", "--stdout", "--quiet", "--threads=0", "-6", "--check=crc64")
+}
+
+func (t Tools) newBzip2Writer(ctx context.Context, w io.Writer) (io.WriteCloser, error) {
+	path := t.find("lbzip2", "pbzip2", "bzip2")
+	if path == "" {
+		return nil, fmt.Errorf("compress as bzip2: %w: none of lbzip2, pbzip2 and bzip2 is installed", ErrUnsupported)
+	}
+	return startWriter(ctx, w, path, "-z", "-c", "-9")
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
