@@ -18,12 +18,11 @@ type step uint32
 const (
 	stepSignals step = iota + 1
 	stepSession
-	stepStdio
+	stepDescriptors
 	stepPrivileges
 	stepNamespaces
 	stepRoot
 	stepUserNamespace
-	stepDescriptors
 	stepBounding
 	stepIDs
 	stepDir
@@ -34,12 +33,11 @@ const (
 var stepNames = map[step]string{
 	stepSignals:       "reset signals of command in machine",
 	stepSession:       "make session of command in machine",
-	stepStdio:         "set up standard streams of command in machine",
+	stepDescriptors:   "arrange descriptors of command in machine",
 	stepPrivileges:    "give up host privileges in machine",
 	stepNamespaces:    "join namespaces",
 	stepRoot:          "enter root directory",
 	stepUserNamespace: "join user namespace",
-	stepDescriptors:   "close descriptors of command in machine",
 	stepBounding:      "bound capabilities to those of leader",
 	stepIDs:           "become user in machine",
 	stepDir:           "enter directory",
@@ -116,7 +114,7 @@ func fork(p *plan) (uintptr, syscall.Errno) {
 	if errno == 0 && pid == 0 {
 		become(p)
 	}
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 	return pid, errno
 }
 
@@ -134,8 +132,8 @@ func become(p *plan) {
 		message.step, message.errno = execute(p)
 	}
 	out := [2]uint32{uint32(message.step), uint32(message.errno)}
-	syscall.RawSyscall(unix.SYS_WRITE, p.report, uintptr(unsafe.Pointer(&out)), 8)
+	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, p.fds[fdReport], uintptr(unsafe.Pointer(&out)), 8)
 	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 127, 0, 0)
+		_, _, _ = syscall.RawSyscall(unix.SYS_EXIT_GROUP, 127, 0, 0)
 	}
 }

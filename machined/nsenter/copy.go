@@ -39,18 +39,11 @@ func isolate(p *plan) (step, syscall.Errno) {
 	if _, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0, 0); errno != 0 {
 		return stepPrivileges, errno
 	}
-	// Out of the way first: a wanted descriptor may be one of 0, 1 and 2.
-	for i := range p.stdio {
-		fd, _, errno := syscall.RawSyscall(unix.SYS_FCNTL, p.stdio[i], unix.F_DUPFD_CLOEXEC, 3)
-		if errno != 0 {
-			return stepStdio, errno
-		}
-		p.stdio[i] = fd
+	if step, errno := keepDescriptors(p); errno != 0 {
+		return step, errno
 	}
-	for i := range p.stdio {
-		if _, _, errno := syscall.RawSyscall(unix.SYS_DUP3, p.stdio[i], uintptr(i), 0); errno != 0 {
-			return stepStdio, errno
-		}
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&p.openFiles)), 0, 0, 0); errno != 0 {
+		return stepPrivileges, errno
 	}
 	// The caller's groups are numbers of the host; gone before they could mean
 	// something in the guest.
@@ -67,6 +60,36 @@ func isolate(p *plan) (step, syscall.Errno) {
 	return 0, 0
 }
 
+// keepDescriptors puts the descriptors of the plan into the places where the
+// rest of the copy expects them and closes all others.
+//
+//go:nosplit
+//go:norace
+func keepDescriptors(p *plan) (step, syscall.Errno) {
+	// Out of the way first: one may be where another one belongs.
+	for i := range p.fds {
+		fd, _, errno := syscall.RawSyscall(unix.SYS_FCNTL, p.fds[i], unix.F_DUPFD_CLOEXEC, fdCount)
+		if errno != 0 {
+			return stepDescriptors, errno
+		}
+		p.fds[i] = fd
+	}
+	for i := range p.fds {
+		flags := uintptr(unix.O_CLOEXEC)
+		if i <= fdStderr {
+			flags = 0
+		}
+		if _, _, errno := syscall.RawSyscall(unix.SYS_DUP3, p.fds[i], uintptr(i), flags); errno != 0 {
+			return stepDescriptors, errno
+		}
+	}
+	p.fds[fdReport] = fdReport
+	if _, _, errno := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, fdCount, uintptr(^uint32(0)), 0); errno != 0 {
+		return stepDescriptors, errno
+	}
+	return 0, 0
+}
+
 // enter joins the machine. The user namespace comes last but for the ids: until
 // then the host's privileges are needed to join namespaces that the host made.
 //
@@ -74,11 +97,11 @@ func isolate(p *plan) (step, syscall.Errno) {
 //go:norace
 func enter(p *plan) (step, syscall.Errno) {
 	if p.setns != 0 {
-		if _, _, errno := syscall.RawSyscall(unix.SYS_SETNS, p.pidfd, p.setns, 0); errno != 0 {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_SETNS, fdPIDFD, p.setns, 0); errno != 0 {
 			return stepNamespaces, errno
 		}
 	}
-	if _, _, errno := syscall.RawSyscall(unix.SYS_FCHDIR, p.root, 0, 0); errno != 0 {
+	if _, _, errno := syscall.RawSyscall(unix.SYS_FCHDIR, fdRoot, 0, 0); errno != 0 {
 		return stepRoot, errno
 	}
 	here := [2]byte{'.', 0}
@@ -86,12 +109,9 @@ func enter(p *plan) (step, syscall.Errno) {
 		return stepRoot, errno
 	}
 	if p.ownUser {
-		if _, _, errno := syscall.RawSyscall(unix.SYS_SETNS, p.pidfd, unix.CLONE_NEWUSER, 0); errno != 0 {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_SETNS, fdPIDFD, unix.CLONE_NEWUSER, 0); errno != 0 {
 			return stepUserNamespace, errno
 		}
-	}
-	if _, _, errno := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, 3, uintptr(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC); errno != 0 {
-		return stepDescriptors, errno
 	}
 	// After the user namespace, which begins with a full bounding set.
 	for _, capability := range p.drop {
@@ -128,7 +148,7 @@ func execute(p *plan) (step, syscall.Errno) {
 	if _, _, errno := syscall.RawSyscall(unix.SYS_SETRESUID, p.uid, p.uid, p.uid); errno != 0 {
 		return stepIDs, errno
 	}
-	syscall.RawSyscall(unix.SYS_UMASK, 0o022, 0, 0)
+	_, _, _ = syscall.RawSyscall(unix.SYS_UMASK, 0o022, 0, 0)
 	_, _, errno := syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(p.dir)), 0, 0)
 	if errno != 0 && p.dirOrTop {
 		top := [2]byte{'/', 0}
@@ -155,7 +175,7 @@ func execute(p *plan) (step, syscall.Errno) {
 //go:nosplit
 //go:norace
 func search(p *plan) syscall.Errno {
-	told := syscall.Errno(unix.ENOENT)
+	told := unix.ENOENT
 	for _, program := range p.programs {
 		_, _, errno := syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&p.argv[0])), uintptr(unsafe.Pointer(&p.env[0])))
 		switch errno {

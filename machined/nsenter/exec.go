@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -71,6 +72,7 @@ func Exec(ctx context.Context, t Target, spec Spec) (Result, error) {
 		return Result{}, err
 	}
 	result, err := p.run(ctx)
+	runtime.KeepAlive(spec) // the plan knows its files by number only
 	return result, errors.Join(err, p.close())
 }
 
@@ -81,7 +83,7 @@ func (p *plan) run(ctx context.Context) (result Result, err error) {
 		return Result{}, fmt.Errorf("make report pipe: %w", err)
 	}
 	defer func() { err = errors.Join(err, reports.Close()) }()
-	p.report = reportTo.Fd()
+	p.fds[fdReport] = reportTo.Fd()
 	process, err := p.start()
 	if err := errors.Join(err, reportTo.Close()); err != nil {
 		return Result{}, err
@@ -90,17 +92,37 @@ func (p *plan) run(ctx context.Context) (result Result, err error) {
 	stop := context.AfterFunc(ctx, func() { killed <- p.kill(process) })
 
 	failure := readFailure(reports)
-	state, err := process.Wait()
+	// Not collected before kill is through, so that the ids it names are taken.
+	if err := awaitEnd(process.Pid); err != nil {
+		return Result{}, errors.Join(err, p.kill(process))
+	}
 	if !stop() {
-		return Result{}, errors.Join(ctx.Err(), <-killed)
+		err = errors.Join(ctx.Err(), <-killed)
+	}
+	state, waitErr := process.Wait()
+	if waitErr != nil {
+		err = errors.Join(err, fmt.Errorf("wait for command: %w", waitErr))
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("wait for command: %w", err)
+		return Result{}, err
 	}
 	if failure != nil {
 		return Result{}, p.explain(failure)
 	}
 	return resultOf(state), nil
+}
+
+// awaitEnd waits until a child has ended and leaves its status to be collected.
+func awaitEnd(pid int) error {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for command: %w", err)
+		}
+	}
 }
 
 // kill ends the command and, as far as they can be found, its children.

@@ -226,6 +226,9 @@ func TestExecGivesNothingOfTheHost(t *testing.T) {
 			}
 		}
 	}
+	if got := sh(t, target, "ulimit -n"); got != "1024\n" {
+		t.Errorf("limit of open files: %s", got)
+	}
 	user := output(t, target, Spec{Argv: []string{"grep", "^Cap[PE]", "/proc/self/status"}, User: "alice"})
 	if strings.Trim(user, "CapPrmEf:\t\n0") != "" {
 		t.Errorf("capabilities of a plain user: %s", user)

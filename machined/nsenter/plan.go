@@ -20,10 +20,7 @@ type plan struct {
 	cgroup  *cgroup // nil where there is none to make
 	files   []*os.File
 
-	report   uintptr
-	stdio    [3]uintptr
-	pidfd    uintptr
-	root     uintptr
+	fds      [fdCount]uintptr
 	setns    uintptr // namespaces to join in the copy, the user namespace aside
 	ownUser  bool    // the target has a user namespace of its own
 	inPID    bool    // the target has a pid namespace of its own
@@ -38,7 +35,22 @@ type plan struct {
 	env      []*byte
 	clone    cloneArgs
 	caps     [2]unix.CapUserData // the caller's own, nothing inheritable
+	// openFiles is the limit of open files as programs expect to find it: the Go
+	// runtime has raised its own.
+	openFiles unix.Rlimit
 }
+
+// The descriptors that the copy keeps, by the numbers that it gives them.
+const (
+	fdStderr = 2 // the last one that the command sees
+	fdReport = 3
+	fdPIDFD  = 4
+	fdRoot   = 5
+	fdCount  = 6
+)
+
+// usualOpenFiles is the limit that old programs can cope with (select(2)).
+const usualOpenFiles = 1024
 
 // cloneArgs is struct clone_args of clone3(2), version 2.
 type cloneArgs struct {
@@ -52,7 +64,8 @@ func prepare(t Target, spec Spec) (_ *plan, err error) {
 	if err := check(spec); err != nil {
 		return nil, err
 	}
-	p := &plan{target: t, command: spec.Argv[0], pidfd: t.PIDFD.Fd()}
+	p := &plan{target: t, command: spec.Argv[0]}
+	p.fds[fdPIDFD] = t.PIDFD.Fd()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
@@ -69,7 +82,7 @@ func prepare(t Target, spec Spec) (_ *plan, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p.root = p.keep(root)
+	p.fds[fdRoot] = p.keep(root)
 	user, err := LookupAccount(root, spec.User)
 	if err != nil {
 		return nil, err
@@ -136,7 +149,7 @@ func (p *plan) setStdio(root *os.File, spec Spec) error {
 			}
 			f = null
 		}
-		p.stdio[i] = f.Fd()
+		p.fds[i] = f.Fd()
 	}
 	return nil
 }
@@ -162,6 +175,10 @@ func (p *plan) setCredentials(user Account) error {
 		return fmt.Errorf("read own capabilities: %w", err)
 	}
 	p.caps[0].Inheritable, p.caps[1].Inheritable = 0, 0
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &p.openFiles); err != nil {
+		return fmt.Errorf("read own limit of open files: %w", err)
+	}
+	p.openFiles.Cur = min(p.openFiles.Max, usualOpenFiles)
 	return nil
 }
 

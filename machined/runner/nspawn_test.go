@@ -157,7 +157,7 @@ func TestDisk(t *testing.T) {
 			disk := filepath.Join(filepath.Dir(tree), layout+".raw")
 			offset := makeDisk(t, disk, layout == "gpt")
 			//nolint:gosec // arguments are the test's own
-			out, err := exec.Command(mke2fs, "-q", "-t", "ext4", "-E", "offset="+itoa(offset), "-d", tree, disk, "24M").CombinedOutput()
+			out, err := exec.CommandContext(t.Context(), mke2fs, "-q", "-t", "ext4", "-E", "offset="+itoa(offset), "-d", tree, disk, "24M").CombinedOutput()
 			if err != nil {
 				t.Fatalf("mke2fs: %v: %s", err, out)
 			}
