@@ -1,0 +1,174 @@
+package images
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"berth/images/btrfs"
+	"berth/images/copytree"
+)
+
+// Pending is an image in the making: a tree or file in an image directory whose
+// name no listing shows. Its File is held by flock; while that file is open in
+// this process or in a child that inherited it, [Sweep] leaves the entry alone.
+//
+// A Pending ends with Commit or Discard; only Commit makes anything visible.
+// Its methods are not for concurrent use.
+type Pending struct {
+	root *os.File
+	name string
+	file *os.File
+	tree bool
+	done bool
+}
+
+// Kinds of temporary names: ".#" KIND and 16 hex digits.
+const (
+	tempTree   = "tar"
+	tempFile   = "raw"
+	tempRemove = "remove"
+)
+
+func tempName(kind string) string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return tempPrefix + kind + hex.EncodeToString(b[:])
+}
+
+// NewPendingTree makes an empty tree in the image directory root: a subvolume
+// on btrfs, else a directory; mode 0755. A missing root is made with mode 0700.
+func NewPendingTree(root string) (*Pending, error) {
+	return newPending(root, tempTree, func(dir *os.File, path string) error {
+		if btrfs.IsBtrfs(dir) {
+			err := btrfs.CreateSubvolume(path)
+			if err == nil || !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOTTY) {
+				return err
+			}
+		}
+		return os.Mkdir(path, 0o755)
+	})
+}
+
+// NewPendingFile makes an empty file in the image directory root, with mode
+// 0644 and, where the file system knows it, without copy-on-write, since disks
+// are rewritten in place. A missing root is made with mode 0700.
+func NewPendingFile(root string) (*Pending, error) {
+	p, err := newPendingFile(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := copytree.SetNoCOW(p.file); err != nil && !unsupported(err) {
+		return nil, errors.Join(fmt.Errorf("make pending file: %w", err), p.Discard())
+	}
+	return p, nil
+}
+
+func newPendingFile(root string) (*Pending, error) {
+	return newPending(root, tempFile, func(_ *os.File, path string) error {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o644)
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	})
+}
+
+// newPending makes an entry and takes its flock. The shared flock on the
+// directory keeps a sweep from coming between the two.
+func newPending(root, kind string, make func(dir *os.File, path string) error) (_ *Pending, err error) {
+	dir, err := openRoot(root)
+	if err != nil {
+		return nil, fmt.Errorf("make pending image: %w", err)
+	}
+	p := &Pending{root: dir, name: tempName(kind), tree: kind == tempTree}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("make pending image in %s: %w", root, err), p.Discard())
+		}
+	}()
+	if err := flock(dir, unix.LOCK_SH); err != nil {
+		return nil, err
+	}
+	if err := make(dir, p.Path()); err != nil {
+		return nil, err
+	}
+	flags, mode := os.O_RDWR, os.FileMode(0o644)
+	if p.tree {
+		flags, mode = os.O_RDONLY|unix.O_DIRECTORY, 0o755
+	}
+	if p.file, err = os.OpenFile(p.Path(), flags|unix.O_NOFOLLOW, 0); err != nil {
+		return nil, err
+	}
+	if err := flock(p.file, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, err
+	}
+	// The umask may have taken bits away; a copy brings its own mode later.
+	if err := p.file.Chmod(mode); err != nil && !errors.Is(err, unix.EROFS) {
+		return nil, err
+	}
+	return p, flock(dir, unix.LOCK_UN)
+}
+
+// openRoot opens an image directory and makes it when it is missing.
+func openRoot(root string) (*os.File, error) {
+	abs, err := filepath.Abs(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(abs, 0o700); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(abs, os.O_RDONLY|unix.O_DIRECTORY, 0)
+}
+
+// Path is where the pending entry is until Commit.
+func (p *Pending) Path() string { return filepath.Join(p.root.Name(), p.name) }
+
+// File is the tree's top directory, open for reading, or the file, open for
+// reading and writing. It belongs to the Pending, which closes it.
+func (p *Pending) File() *os.File { return p.file }
+
+// Discard removes the pending entry. After Commit or Discard it does nothing. It
+// takes no context, since it has to run also when that of the work has ended.
+//
+//nolint:contextcheck // see above
+func (p *Pending) Discard() error {
+	if p.done {
+		return nil
+	}
+	err := copytree.Remove(context.Background(), p.root, p.name)
+	if err := errors.Join(err, p.close()); err != nil {
+		return fmt.Errorf("discard pending image: %w", err)
+	}
+	return nil
+}
+
+func (p *Pending) close() error {
+	p.done = true
+	var err error
+	if p.file != nil {
+		err = p.file.Close()
+	}
+	return errors.Join(err, p.root.Close())
+}
+
+// flock takes or drops a lock of the open file, again when a signal came between.
+func flock(f *os.File, how int) error {
+	for {
+		err := unix.Flock(int(f.Fd()), how)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return &os.PathError{Op: "flock", Path: f.Name(), Err: err}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,106 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/images/btrfs"
+	"berth/images/copytree"
+)
+
+// NewPendingCopy makes a pending copy in the image directory root of the tree or
+// raw file at src: a snapshot of a subvolume on the same btrfs, else a copy that
+// shares blocks where the file system can. The copy is writable and keeps owner,
+// times and attributes, and src's creation time.
+func NewPendingCopy(ctx context.Context, root, src string) (_ *Pending, err error) {
+	from, err := os.OpenFile(src, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, fmt.Errorf("copy image: %w", err)
+	}
+	defer from.Close()
+	info, err := from.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("copy image: %w", err)
+	}
+	switch {
+	case info.IsDir():
+		return copyTree(ctx, root, from)
+	case info.Mode().IsRegular():
+		return copyRaw(ctx, root, from, info)
+	}
+	return nil, fmt.Errorf("copy image %s: %w", src, ErrNotSupported)
+}
+
+func copyTree(ctx context.Context, root string, src *os.File) (*Pending, error) {
+	if btrfs.IsSubvolume(src) {
+		p, err := snapshot(ctx, root, src)
+		if err == nil || !notHere(err) {
+			return p, err
+		}
+	}
+	p, err := NewPendingTree(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := copytree.Copy(ctx, src, p.file, copytree.Options{}); err != nil {
+		return nil, errors.Join(fmt.Errorf("copy image %s: %w", src.Name(), err), p.Discard())
+	}
+	return p, nil
+}
+
+// notHere are the kernel's ways to say that no snapshot of src can be made in
+// this directory: other file system, other kind of file system, not allowed.
+func notHere(err error) bool {
+	return errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) || unsupported(err)
+}
+
+func snapshot(ctx context.Context, root string, src *os.File) (*Pending, error) {
+	return newPending(root, tempTree, func(dir *os.File, path string) error {
+		if !btrfs.IsBtrfs(dir) {
+			return unix.EXDEV
+		}
+		return btrfs.Snapshot(ctx, src, path, false)
+	})
+}
+
+func copyRaw(ctx context.Context, root string, src *os.File, info os.FileInfo) (*Pending, error) {
+	p, err := newPendingFile(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := fillRaw(ctx, p.file, src, info); err != nil {
+		return nil, errors.Join(fmt.Errorf("copy image %s: %w", src.Name(), err), p.Discard())
+	}
+	return p, nil
+}
+
+func fillRaw(ctx context.Context, dst, src *os.File, info os.FileInfo) error {
+	if err := copytree.CopyFile(ctx, src, dst); err != nil {
+		return err
+	}
+	if err := copyXattrs(dst, src); err != nil {
+		return err
+	}
+	var st unix.Statx_t
+	path := src.Name()
+	if err := statx(unix.AT_FDCWD, path, &st); err != nil {
+		return fmt.Errorf("read times of %s: %w", path, err)
+	}
+	if err := setCreated(int(dst.Fd()), (entry{path: path, stat: st}).created()); err != nil {
+		return err
+	}
+	return setTimes(dst, time.Unix(st.Atime.Sec, int64(st.Atime.Nsec)), info.ModTime())
+}
+
+func setTimes(f *os.File, atime, mtime time.Time) error {
+	tv := []unix.Timeval{unix.NsecToTimeval(atime.UnixNano()), unix.NsecToTimeval(mtime.UnixNano())}
+	if err := unix.Futimes(int(f.Fd()), tv); err != nil {
+		return fmt.Errorf("set times: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/images/copytree"
+)
+
+// SpoolPrefix begins the names of the files in which downloads keep compressed
+// bytes, to go on after a crash. While a download runs it holds their flock.
+const SpoolPrefix = tempPrefix + "spool-"
+
+// SpoolAge is how long a spool waits for somebody to come back for it.
+const SpoolAge = 7 * 24 * time.Hour
+
+// SweepOptions say what a sweep takes.
+type SweepOptions struct {
+	// SpoolAge is the time since its last change after which a spool goes; zero
+	// takes every spool.
+	SpoolAge time.Duration
+}
+
+var tempPattern = regexp.MustCompile(`^\.#(?:` + tempTree + `|` + tempFile + `|` + tempRemove + `)[0-9a-f]{16}$`)
+
+// Sweep removes what dead writers have left in an image directory: pending
+// images, images that were being removed, and old spools, all only when nobody
+// holds their flock, and lock files of images that nobody has locked. It returns the names that have gone. What cannot be removed
+// is reported in the error and does not keep the rest from being removed. A
+// directory that does not exist is clean.
+func Sweep(ctx context.Context, root string, o SweepOptions) (removed []string, err error) {
+	dir, err := os.OpenFile(root, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sweep image directory: %w", err)
+	}
+	defer dir.Close()
+	removed, err = sweepLocks(dir)
+	if err != nil {
+		return nil, fmt.Errorf("sweep %s: %w", root, err)
+	}
+	left, err := leftovers(dir, o)
+	if err != nil {
+		return removed, fmt.Errorf("sweep %s: %w", root, err)
+	}
+	var errs []error
+	for _, f := range left {
+		name := f.Name()[strings.LastIndexByte(f.Name(), '/')+1:]
+		err := copytree.Remove(ctx, dir, name)
+		if err == nil {
+			removed = append(removed, name)
+		} else {
+			errs = append(errs, fmt.Errorf("sweep %s: %w", name, err))
+		}
+		errs = append(errs, f.Close())
+	}
+	return removed, errors.Join(errs...)
+}
+
+// leftovers opens and locks everything that is to go. Writers hold a shared
+// flock on the directory from before they make an entry until they hold the
+// entry's own; with the exclusive one here, a free entry is a dead one.
+func leftovers(dir *os.File, o SweepOptions) (_ []*os.File, err error) {
+	if err := flock(dir, unix.LOCK_EX); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, flock(dir, unix.LOCK_UN)) }()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	var left []*os.File
+	for _, name := range names {
+		spool := strings.HasPrefix(name, SpoolPrefix)
+		if !spool && !tempPattern.MatchString(name) {
+			continue
+		}
+		f, err := openEntry(dir, name)
+		if err != nil {
+			continue // gone meanwhile, or nothing that a writer makes
+		}
+		if flock(f, unix.LOCK_EX|unix.LOCK_NB) != nil || spool && !olderThan(f, o.SpoolAge) {
+			if err := f.Close(); err != nil {
+				return left, err
+			}
+			continue
+		}
+		left = append(left, f)
+	}
+	return left, nil
+}
+
+func olderThan(f *os.File, age time.Duration) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) >= age
+}
