@@ -47,6 +47,10 @@ func (r rootFS) mountOptions(readOnly bool) []string {
 		access = "ro"
 	}
 	options := []string{"loop", access, "nodev"}
+	if r.xfs {
+		// Clones of an image have one and the same UUID, and all may run at once.
+		options = append(options, "nouuid")
+	}
 	if r.whole {
 		return options
 	}

@@ -18,6 +18,7 @@ var ErrNoRoot = errors.New("no root file system found on the disk")
 type rootFS struct {
 	whole        bool // all of it, there are no partitions
 	offset, size int64
+	xfs          bool
 }
 
 const (
@@ -52,7 +53,16 @@ func locateRoot(path string) (where rootFS, err error) {
 	if err != nil {
 		return rootFS{}, err
 	}
-	return findRoot(f, size)
+	where, err = findRoot(f, size)
+	if err != nil {
+		return rootFS{}, err
+	}
+	var magic [4]byte
+	if _, err := f.ReadAt(magic[:], where.offset); err != nil {
+		return rootFS{}, fmt.Errorf("read start of file system: %w", err)
+	}
+	where.xfs = string(magic[:]) == "XFSB"
+	return where, nil
 }
 
 func findRoot(disk io.ReaderAt, size int64) (rootFS, error) {

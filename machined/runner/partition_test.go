@@ -6,6 +6,8 @@ import (
 	"errors"
 	"hash/crc32"
 	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -126,4 +128,23 @@ func FuzzFindRoot(f *testing.F) {
 			t.Errorf("%+v on a disk of %d bytes", got, size)
 		}
 	})
+}
+
+func TestLocateRootOfXFS(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "disk")
+	offset := makeDisk(t, path, true)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("XFSB"), int64(offset)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	where, err := locateRoot(path)
+	if err != nil || !slices.Contains(where.mountOptions(false), "nouuid") {
+		t.Errorf("%+v, %v", where, err)
+	}
 }
