@@ -1,0 +1,74 @@
+package cgroup2
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"berth/machined"
+)
+
+// cgroupsOf returns the paths of a process in the version 2 tree and in the
+// service manager's tree of hybrid hosts; "" where it is in none.
+func cgroupsOf(pid int) (unified, named string, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		err = machined.ErrNoSuchProcess
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("find cgroup of process %d: %w", pid, err)
+	}
+	unified, named = parseProcCgroup(string(text))
+	return unified, named, nil
+}
+
+// parseProcCgroup reads what cgroups(7) describes: ID:CONTROLLERS:PATH.
+func parseProcCgroup(text string) (unified, named string) {
+	for line := range strings.Lines(text) {
+		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		switch {
+		case len(fields) != 3:
+		case fields[0] == "0" && fields[1] == "":
+			unified = fields[2]
+		case fields[1] == "name=systemd":
+			named = fields[2]
+		}
+	}
+	return unified, named
+}
+
+// splitUnit finds the unit in a cgroup path: the first component that is no
+// slice, if it has the name of a unit.
+func splitUnit(cgroup string) (machined.Unit, bool) {
+	rest := strings.TrimPrefix(cgroup, "/")
+	above := "/"
+	for rest != "" {
+		first, below, _ := strings.Cut(rest, "/")
+		// A leading underscore keeps names apart from files of the kernel.
+		name := strings.TrimPrefix(first, "_")
+		if !isUnit(name) {
+			return machined.Unit{}, false
+		}
+		above = path.Join(above, first)
+		if !strings.HasSuffix(name, ".slice") {
+			return machined.Unit{Name: name, Subgroup: below, Cgroup: above}, true
+		}
+		rest = below
+	}
+	return machined.Unit{}, false
+}
+
+func isUnit(name string) bool {
+	if len(name) > 255 {
+		return false
+	}
+	switch suffix := path.Ext(name); suffix {
+	case ".slice", ".scope", ".service", ".socket", ".mount", ".swap":
+		return len(name) > len(suffix)
+	}
+	return false
+}
