@@ -43,7 +43,7 @@ func (c *connection) Read(p []byte) (int, error) {
 		c.cancel(ErrStalled)
 	}
 	switch {
-	case err == nil || err == io.EOF:
+	case err == nil || errors.Is(err, io.EOF):
 		return n, err
 	case errors.Is(context.Cause(c.ctx), ErrStalled):
 		err = ErrStalled

@@ -109,7 +109,7 @@ func (d *Download) readSource(p []byte) (int, error) {
 			d.spoolFailed(d.source.(*remote).client, err)
 		}
 	}
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
 	}
 	_, url, _ := d.source.about()
@@ -162,7 +162,7 @@ func (d *Download) Received() int64 { return d.source.bytes() }
 
 // Close ends the download, the first time that it is called. What was received stays in the spool for a later one.
 func (d *Download) Close() error {
-	if d.err == errClosed {
+	if errors.Is(d.err, errClosed) {
 		return nil
 	}
 	err := errors.Join(d.source.close(), d.spool.close())

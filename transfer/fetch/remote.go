@@ -58,7 +58,7 @@ func (r *remote) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		n, err := r.receive(p)
-		if n > 0 || err != nil && err != io.EOF {
+		if n > 0 || err != nil && !errors.Is(err, io.EOF) {
 			return n, err
 		}
 	}

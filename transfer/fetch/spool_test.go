@@ -371,6 +371,15 @@ func TestSpoolNeverFollowsALink(t *testing.T) {
 	if got, err := os.ReadFile(victim); err != nil || string(got) != "precious" {
 		t.Errorf("the file behind the link is %q, %v", got, err)
 	}
+	if err := os.Remove(victim); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := fetch(t, c, Request{URL: s.URL("/f"), Spool: spool}); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(victim); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file was made behind a dangling link: %v", err)
+	}
 }
 
 func FuzzSpool(f *testing.F) {
