@@ -192,6 +192,9 @@ func TestFaults(t *testing.T) {
 		{"cut, ranges off", []faultserver.Answer{with(on, cut, mode(faultserver.RangesOff)), with(on, mode(faultserver.RangesOff))}, nil, 2},
 		{"cut, ranges ignored", []faultserver.Answer{with(on, cut, mode(faultserver.RangesIgnored)), with(on, mode(faultserver.RangesIgnored))}, nil, 2},
 		{"cut at the same place for ever, ranges ignored", []faultserver.Answer{with(on, cut, mode(faultserver.RangesIgnored))}, ErrTruncated, 4},
+		{"cut, cut earlier where ranges are ignored, then the rest", []faultserver.Answer{
+			with(on, cut), with(on, mode(faultserver.RangesIgnored), func(a *faultserver.Answer) { a.Fault, a.At = faultserver.Cut, 100 }), on,
+		}, nil, 3},
 		{"cut, ranges shifted", []faultserver.Answer{with(on, cut), with(on, mode(faultserver.RangesShifted))}, nil, 3},
 		{"cut, ranges unnamed", []faultserver.Answer{with(on, cut), with(on, mode(faultserver.RangesUnnamed))}, nil, 3},
 		{"cut, ranges resized", []faultserver.Answer{with(on, cut), with(on, mode(faultserver.RangesResized))}, ErrChanged, 2},
