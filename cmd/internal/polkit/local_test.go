@@ -1,6 +1,7 @@
 package polkit_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -19,7 +20,7 @@ func process(t *testing.T, uid uint32, groups ...uint32) polkit.Subject {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: starts processes of other users")
 	}
-	cmd := exec.Command("/bin/cat")
+	cmd := exec.CommandContext(context.Background(), "/bin/cat")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
