@@ -91,6 +91,40 @@ func TestCommandRefuses(t *testing.T) {
 	}
 }
 
+func TestClean(t *testing.T) {
+	named := t.TempDir()
+	n, err := fakeHost(t, hybrid+"32 30 0:28 / "+named+" rw,relatime - cgroup cgroup rw,xattr,name=systemd\n").findNspawn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"machine.slice/machine-a.scope/payload/init.scope", "machine.slice/machine-b.scope"} {
+		if err := os.MkdirAll(filepath.Join(named, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := n.Clean(t.Context(), "/machine.slice/machine-a.scope"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What is not empty, as a directory with a file is not, stays and is told.
+	if err := os.WriteFile(filepath.Join(named, "machine.slice/machine-b.scope/file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Clean(t.Context(), "/machine.slice/machine-b.scope"); err == nil {
+		t.Error("a group that cannot be removed is not reported")
+	}
+	left, err := filepath.Glob(filepath.Join(named, "machine.slice/*"))
+	if err != nil || len(left) != 1 || filepath.Base(left[0]) != "machine-b.scope" {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	for _, path := range []string{"", "/", "/..", "/machine.slice/../..", "machine.slice"} {
+		if err := n.Clean(t.Context(), path); !errors.Is(err, ErrInvalidSpec) {
+			t.Errorf("%q: error %v", path, err)
+		}
+	}
+}
+
 func TestDiskWithoutTools(t *testing.T) {
 	host := fakeHost(t, hybrid)
 	n, err := host.findNspawn()

@@ -60,7 +60,7 @@ func (n *Nspawn) Name() string { return "systemd-nspawn" }
 //     keeps its lock taken and blocks its name: only the control group ends it.
 //   - nspawn makes the control groups "supervisor" and "payload" below its own,
 //     and on a hybrid host the same path once more in the named v1 hierarchy at
-//     /sys/fs/cgroup/systemd. It removes neither.
+//     /sys/fs/cgroup/systemd. It removes neither; for the latter see Clean.
 func (n *Nspawn) Command(spec Spec) (Command, error) {
 	if err := spec.check(); err != nil {
 		return Command{}, err
@@ -71,11 +71,11 @@ func (n *Nspawn) Command(spec Spec) (Command, error) {
 		argv = append(argv, "--read-only")
 	}
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
-	unified, err := hasUnified(n.files.mounts)
+	unified, err := findMount(n.files.mounts, mountEntry.isUnified)
 	if err != nil {
 		return Command{}, err
 	}
-	if unified {
+	if unified != "" {
 		// Else nspawn decides by what /sys/fs/cgroup is on the host and gives
 		// the guest of a hybrid host controllers that it cannot use.
 		env = append(env, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")

@@ -109,6 +109,12 @@ func TestKilledMachineCanStartAgain(t *testing.T) {
 	first := start(t, spec)
 	first.Kill(t)
 	first.Wait(t)
+	if err := nspawn(t).Clean(t.Context(), "/"+filepath.Base(first.Cgroup)); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join("/sys/fs/cgroup/systemd", filepath.Base(first.Cgroup))); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("control groups in the named hierarchy: %v", err)
+	}
 	until(t, "first leader to end", func() bool { return errors.Is(syscall.Kill(first.Leader, 0), syscall.ESRCH) })
 	until(t, "first link to vanish", func() bool {
 		_, err := net.InterfaceByName("ve-" + spec.Machine)
