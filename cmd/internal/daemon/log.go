@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -15,14 +16,27 @@ import (
 // read, unless they go to a terminal.
 type Log struct {
 	*slog.Logger
-	level *slog.LevelVar
+	level   *slog.LevelVar
+	handler *handler
 }
 
 // NewLog writes to w; terminal leaves out the priorities.
 func NewLog(w io.Writer, terminal bool) *Log {
 	level := new(slog.LevelVar)
 	h := &handler{out: w, mu: new(sync.Mutex), level: level, terminal: terminal}
-	return &Log{slog.New(h), level}
+	return &Log{slog.New(h), level, h}
+}
+
+func (l *Log) useJournal(j *journal) {
+	l.handler.journal = j
+}
+
+// Target says where the log goes, as systemd names it.
+func (l *Log) Target() string {
+	if l.handler.journal != nil {
+		return "journal"
+	}
+	return "console"
 }
 
 // SetPriority shows messages of the given syslog priority and more urgent ones.
@@ -60,8 +74,10 @@ type handler struct {
 	out      io.Writer
 	level    *slog.LevelVar
 	terminal bool
-	attrs    string
+	attrs    string      // formatted
+	fields   []slog.Attr // the same, with the names of their groups
 	group    string
+	journal  *journal // nil if there is none
 }
 
 var _ slog.Handler = (*handler)(nil)
@@ -69,21 +85,31 @@ var _ slog.Handler = (*handler)(nil)
 func (h *handler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
 
 func (h *handler) Handle(_ context.Context, r slog.Record) error {
-	var line bytes.Buffer
-	if !h.terminal {
-		fmt.Fprintf(&line, "<%d>", priority(r.Level))
-	}
-	line.WriteString(oneLine(r.Message))
-	line.WriteString(h.attrs)
+	line := bytes.NewBufferString(oneLine(r.Message) + h.attrs)
+	fields := slices.Clip(h.fields)
 	r.Attrs(func(a slog.Attr) bool {
 		line.WriteString(h.format(a))
+		fields = append(fields, h.field(a))
 		return true
 	})
-	line.WriteByte('\n')
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := h.out.Write(line.Bytes())
+	// A record that the journal does not take, such as one that is too long,
+	// still gets there as a line.
+	if h.journal != nil && h.journal.send(priority(r.Level), line.String(), fields) == nil {
+		return nil
+	}
+	prefix := ""
+	if !h.terminal {
+		prefix = fmt.Sprintf("<%d>", priority(r.Level))
+	}
+	_, err := fmt.Fprintf(h.out, "%s%s\n", prefix, line)
 	return err
+}
+
+// field is an attribute under its full name.
+func (h *handler) field(a slog.Attr) slog.Attr {
+	return slog.Attr{Key: h.group + a.Key, Value: a.Value}
 }
 
 func (h *handler) format(a slog.Attr) string {
@@ -101,6 +127,7 @@ func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	c := *h
 	for _, a := range attrs {
 		c.attrs += h.format(a)
+		c.fields = append(slices.Clip(c.fields), h.field(a))
 	}
 	return &c
 }
