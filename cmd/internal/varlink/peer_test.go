@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 
@@ -156,5 +158,25 @@ func TestPeerAsServer(t *testing.T) {
 	_, err = c.Call(t.Context(), "org.example.probe.Else", nil, nil)
 	if err == nil || err.Error() != `org.example.probe.Odd {"why":"Else"}` {
 		t.Errorf("error reply: %v", err)
+	}
+}
+
+// systemd's own client, where it is new enough to have one.
+func TestVarlinkctl(t *testing.T) {
+	program, err := exec.LookPath("varlinkctl")
+	if err != nil {
+		t.Skip("needs varlinkctl (systemd 255 or later)")
+	}
+	_, _, path := start(t, varlink.Options{})
+	for _, tt := range []struct{ args, want string }{
+		{"info " + path, "org.example.probe"},
+		{"introspect " + path + " org.example.probe", "method Echo"},
+		{"call -j " + path + ` org.example.probe.Echo {"text":"hello"}`, `{"text":"hello"}`},
+		{"call -j --more " + path + ` org.example.probe.Count {"to":2}`, `{"n":2}`},
+	} {
+		out, err := exec.CommandContext(t.Context(), program, strings.Fields(tt.args)...).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), tt.want) {
+			t.Errorf("varlinkctl %s: %s %v", tt.args, out, err)
+		}
 	}
 }
