@@ -1,0 +1,110 @@
+package importd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"berth/images"
+	"berth/transfer"
+
+	"golang.org/x/sys/unix"
+)
+
+// pipeSize is what the pipe to the unpacker holds, in bytes: few and large
+// exchanges between two processes that share two cores.
+const pipeSize = 1 << 20
+
+// build is an image in the making: the pending entry and the process that fills
+// it.
+type build struct {
+	pending  *images.Pending
+	unpacker *unpacker
+	report   *reporter
+	// stdin feeds the unpacker of a pull; an import's reads the file itself.
+	stdin *os.File
+	ended bool
+}
+
+// newBuild makes the pending entry and starts to fill it from stdin.
+func (s *stage) newBuild(stdin *os.File) (_ *build, err error) {
+	newPending := images.NewPendingFile
+	if s.Request.Kind.Tree() {
+		newPending = images.NewPendingTree
+	}
+	pending, err := newPending(s.Request.ImageRoot)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	unpacker, err := s.startUnpacker(stdin, pending)
+	if err != nil {
+		return nil, errors.Join(err, pending.Discard())
+	}
+	return &build{pending: pending, unpacker: unpacker, report: s.report}, nil
+}
+
+// startBuild makes a build that is fed through a pipe.
+func (p *pulling) startBuild() (_ *build, err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make the pipe to the unpacker: %w", err)
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	// A host that allows less gives a smaller pipe, which only costs speed.
+	_, _ = unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, pipeSize)
+	b, err := p.newBuild(r)
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	b.stdin = w
+	return b, nil
+}
+
+// finish ends the feeding and waits for the unpacker. cause is why the feeding
+// failed, or nil: a source that failed is the whole story, but a pipe that broke
+// only tells that the unpacker has one to tell.
+func (b *build) finish(cause error) error {
+	var side *transfer.Error
+	broken := errors.As(cause, &side) && side.Side == transfer.Sink
+	if cause != nil && !broken {
+		return errors.Join(cause, b.stop())
+	}
+	err := b.stdin.Close()
+	b.stdin = nil
+	b.ended = true
+	if waitErr := b.unpacker.wait(b.report); waitErr != nil {
+		return &transfer.Error{Side: transfer.Sink, Err: waitErr}
+	}
+	return errors.Join(cause, err)
+}
+
+// wait waits for an unpacker that reads its input itself. When ctx ends, the
+// unpacker is ended too.
+func (b *build) wait(ctx context.Context) error {
+	defer context.AfterFunc(ctx, b.unpacker.kill)()
+	b.ended = true
+	err := b.unpacker.wait(b.report)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// stop ends the unpacker, whatever it is doing.
+func (b *build) stop() (err error) {
+	if b.ended {
+		return nil
+	}
+	b.ended = true
+	b.unpacker.kill()
+	if b.stdin != nil {
+		err = b.stdin.Close()
+		b.stdin = nil
+	}
+	_ = b.unpacker.wait(b.report) // killed: it has nothing to say
+	return err
+}
+
+// discard removes what was not committed.
+func (b *build) discard() error { return errors.Join(b.stop(), b.pending.Discard()) }

@@ -1,0 +1,87 @@
+package importd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"berth/images"
+	"berth/images/copytree"
+	"berth/importd/cage"
+	"berth/transfer"
+	"berth/transfer/compress"
+	"berth/transfer/disk"
+	"berth/transfer/tarball"
+
+	"golang.org/x/sys/unix"
+)
+
+// exportCapabilities let a worker read every file and nothing else.
+var exportCapabilities = imageCapabilities[len(imageCapabilities)-2:]
+
+// export writes an image to standard output.
+func (s *stage) export(ctx context.Context) (err error) {
+	image, err := s.store.Find(ctx, s.Request.Class, s.Request.Local)
+	if err != nil {
+		return err
+	}
+	source, err := s.openImage(image)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	s.report.log(PriorityInfo, "Exporting '%s'.", s.Request.Local)
+	if err := s.enterCage(cage.Rules{Read: []string{image.Path}, Capabilities: exportCapabilities}); err != nil {
+		return err
+	}
+	if s.Request.Kind.Tree() {
+		err = transfer.Pack(ctx, os.Stdout, s.Request.Format, func(ctx context.Context, w io.Writer) error {
+			return tarball.Create(ctx, w, source, tarball.CreateOptions{})
+		})
+	} else {
+		err = s.exportDisk(ctx, source)
+	}
+	if err != nil {
+		return fmt.Errorf("export %q: %w", s.Request.Local, err)
+	}
+	return nil
+}
+
+func (s *stage) openImage(image images.Image) (*os.File, error) {
+	flags := unix.O_RDONLY | unix.O_CLOEXEC
+	isTree := image.Type == images.TypeDirectory || image.Type == images.TypeSubvolume
+	switch {
+	case s.Request.Kind.Tree() && !isTree:
+		return nil, fmt.Errorf("image %q is of type %s, which cannot be exported as tar: %w", image.Name, image.Type, unix.ENOTDIR)
+	case !s.Request.Kind.Tree() && image.Type != images.TypeRaw && image.Type != images.TypeBlock:
+		return nil, fmt.Errorf("image %q is of type %s, which cannot be exported as raw: %w", image.Name, image.Type, unix.EISDIR)
+	case isTree:
+		flags |= unix.O_DIRECTORY
+	}
+	f, err := os.OpenFile(image.Path, flags, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open image %q: %w", image.Name, err)
+	}
+	return f, nil
+}
+
+// exportDisk copies with holes and shared blocks where input and output can,
+// and as a plain stream otherwise.
+func (s *stage) exportDisk(ctx context.Context, source *os.File) error {
+	var in, out unix.Stat_t
+	if err := errors.Join(unix.Fstat(int(source.Fd()), &in), unix.Fstat(int(os.Stdout.Fd()), &out)); err != nil {
+		return err
+	}
+	regular := in.Mode&unix.S_IFMT == unix.S_IFREG && out.Mode&unix.S_IFMT == unix.S_IFREG
+	if s.Request.Format == compress.None && regular && out.Size == 0 {
+		return copytree.CopyFile(ctx, source, os.Stdout)
+	}
+	stop := s.sample(offset(source), constant(in.Size), 1)
+	defer stop()
+	return transfer.Pack(ctx, os.Stdout, s.Request.Format, func(ctx context.Context, w io.Writer) error {
+		_, err := disk.Copy(ctx, w, source)
+		return err
+	})
+}

@@ -1,0 +1,263 @@
+package importd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+
+	"berth/images"
+)
+
+// MaxTransfers is how many transfers run at once.
+const MaxTransfers = 64
+
+// DefaultSizeMax is the largest image that is taken, in bytes, both as it comes
+// and unpacked.
+const DefaultSizeMax = 64 << 30
+
+// killAfter is the number of cancels from which the worker is killed.
+const killAfter = 4
+
+// Config is what a [Manager] needs to know of its host.
+type Config struct {
+	Locations images.Locations
+	UserAgent string
+	// NoSync leaves out waiting for the disk before an image is published.
+	NoSync bool
+	// SizeMax bounds an image; 0 means [DefaultSizeMax].
+	SizeMax int64
+	Logger  *slog.Logger
+}
+
+// Manager owns the transfers.
+type Manager struct {
+	config Config
+
+	mu            sync.Mutex
+	transfers     map[uint32]*Transfer
+	lastID        uint32
+	subscriptions map[*Subscription]struct{}
+	closed        bool
+	running       sync.WaitGroup
+}
+
+// New makes a manager and removes what transfers of an earlier daemon left
+// behind.
+func New(ctx context.Context, config Config) *Manager {
+	if config.SizeMax == 0 {
+		config.SizeMax = DefaultSizeMax
+	}
+	m := &Manager{
+		config:        config,
+		transfers:     map[uint32]*Transfer{},
+		subscriptions: map[*Subscription]struct{}{},
+	}
+	for _, class := range images.Classes() {
+		if root := config.Locations.Pool[class]; root != "" {
+			m.sweep(ctx, root)
+		}
+	}
+	return m
+}
+
+// Start begins a transfer. The manager owns r.File from here on, whatever is
+// returned.
+func (m *Manager) Start(r Request) (*Transfer, error) {
+	t, err := m.start(r)
+	if r.File != nil {
+		err = errors.Join(err, r.File.Close())
+	}
+	return t, err
+}
+
+func (m *Manager) start(r Request) (*Transfer, error) {
+	if err := r.settle(m.config.Locations); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.admit(&r); err != nil {
+		return nil, err
+	}
+	w, err := startWorker(m.job(r), r.File)
+	if err != nil {
+		return nil, fmt.Errorf("start a worker for %s: %w", r.Kind, err)
+	}
+	m.lastID++
+	r.File = nil
+	t := &Transfer{
+		request: r, id: m.lastID, process: w.process,
+		progress: ProgressUnknown, done: make(chan struct{}),
+	}
+	m.transfers[t.id] = t
+	m.publish(Event{Kind: EventNew, Transfer: t.Info()})
+	m.running.Go(func() { m.watch(t, w) })
+	return t, nil
+}
+
+func (m *Manager) admit(r *Request) error {
+	if m.closed {
+		return errors.New("start a transfer: the daemon is ending")
+	}
+	for _, t := range m.transfers {
+		if r.Kind.Pull() && t.request.Kind == r.Kind && t.request.Remote == r.Remote {
+			return fmt.Errorf("pull %q: %w as transfer %d", r.Remote, ErrInProgress, t.id)
+		}
+	}
+	if len(m.transfers) >= MaxTransfers {
+		return fmt.Errorf("start a transfer: %w: %d are running: %w", ErrTooMany, len(m.transfers), syscall.E2BIG)
+	}
+	return nil
+}
+
+func (m *Manager) job(r Request) job {
+	return job{
+		Request: r, Locations: m.config.Locations, UserAgent: m.config.UserAgent,
+		NoSync: m.config.NoSync, SizeMax: m.config.SizeMax,
+	}
+}
+
+// watch lives as long as a worker and publishes what it says.
+func (m *Manager) watch(t *Transfer, w *worker) {
+	err := w.follow(func(msg message) { m.relay(t, msg) })
+	if root := t.request.ImageRoot; !t.request.Kind.Export() && err != nil {
+		m.sweep(context.Background(), root)
+	}
+	switch {
+	case err != nil && t.canceled():
+		t.err = ErrCanceled
+	case err != nil:
+		t.err = err
+		m.relay(t, message{Log: &LogLine{PriorityError, err.Error()}})
+	}
+	m.mu.Lock()
+	delete(m.transfers, t.id)
+	m.publish(Event{Kind: EventRemoved, Transfer: t.Info(), Err: t.err})
+	m.mu.Unlock()
+	close(t.done)
+}
+
+func (m *Manager) relay(t *Transfer, msg message) {
+	e := Event{}
+	switch {
+	case msg.Progress != nil:
+		t.setProgress(*msg.Progress)
+		e.Kind = EventProgress
+	case msg.Log != nil:
+		e.Kind, e.Log = EventLog, *msg.Log
+		m.config.Logger.Log(context.Background(), slogLevel(e.Log.Priority), e.Log.Message, "transfer", t.id)
+	default:
+		return
+	}
+	e.Transfer = t.Info()
+	m.mu.Lock()
+	m.publish(e)
+	m.mu.Unlock()
+}
+
+func slogLevel(priority int) slog.Level {
+	switch {
+	case priority <= PriorityError:
+		return slog.LevelError
+	case priority == PriorityWarning:
+		return slog.LevelWarn
+	case priority <= PriorityInfo:
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
+}
+
+// publish needs m.mu, which also keeps the events of all transfers in order.
+func (m *Manager) publish(e Event) {
+	for s := range m.subscriptions {
+		s.publish(e)
+	}
+}
+
+// Subscribe returns the events of all transfers from now on.
+func (m *Manager) Subscribe() *Subscription {
+	s := &Subscription{wake: make(chan struct{}, 1)}
+	s.cancel = func() {
+		m.mu.Lock()
+		delete(m.subscriptions, s)
+		m.mu.Unlock()
+	}
+	m.mu.Lock()
+	m.subscriptions[s] = struct{}{}
+	m.mu.Unlock()
+	return s
+}
+
+// List returns the transfers under way, oldest first.
+func (m *Manager) List() []Info {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := make([]Info, 0, len(m.transfers))
+	for _, t := range m.transfers {
+		list = append(list, t.Info())
+	}
+	slices.SortFunc(list, func(a, b Info) int { return cmp.Compare(a.ID, b.ID) })
+	return list
+}
+
+// Find returns one transfer, or [ErrNoSuchTransfer].
+func (m *Manager) Find(id uint32) (*Transfer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, ok := m.transfers[id]
+	if !ok {
+		return nil, fmt.Errorf("transfer %d: %w", id, ErrNoSuchTransfer)
+	}
+	return t, nil
+}
+
+// Cancel asks a transfer to end and remove what it made. It does not wait. A
+// transfer that was asked [killAfter] times is killed.
+func (m *Manager) Cancel(id uint32) error {
+	t, err := m.Find(id)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.cancels++
+	sig := syscall.SIGTERM
+	if t.cancels >= killAfter {
+		sig = syscall.SIGKILL
+	}
+	t.mu.Unlock()
+	if err := t.process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("cancel transfer %d: %w", id, err)
+	}
+	return nil
+}
+
+// Close ends all transfers and waits until what they made is gone.
+func (m *Manager) Close() {
+	m.mu.Lock()
+	m.closed = true
+	for _, t := range m.transfers {
+		t.mu.Lock()
+		t.cancels++
+		t.mu.Unlock()
+		_ = t.process.Signal(syscall.SIGTERM) // ended already: nothing to do
+	}
+	m.mu.Unlock()
+	m.running.Wait()
+}
+
+// sweep removes leftovers of dead workers; those of living ones are locked.
+func (m *Manager) sweep(ctx context.Context, root string) {
+	removed, err := images.Sweep(ctx, root, images.SweepOptions{SpoolAge: images.SpoolAge})
+	if err != nil {
+		m.config.Logger.Warn("sweep leftovers", "root", root, "error", err)
+	}
+	for _, name := range removed {
+		m.config.Logger.Info("removed leftover", "root", root, "name", name)
+	}
+}

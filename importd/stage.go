@@ -1,0 +1,175 @@
+package importd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"berth/images"
+	"berth/importd/cage"
+
+	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+)
+
+// stage is the worker's side: one job in a process of its own.
+type stage struct {
+	job
+	store  *images.Store
+	report *reporter
+	// keyrings are the files with the keys whose signatures count, looked up for
+	// each transfer: a key that was installed a moment ago counts.
+	keyrings    []string
+	keyringsErr error
+	// control is kept open by the worker's children too, so that the daemon
+	// sees when the last of them is gone.
+	control *os.File
+}
+
+// errDaemonGone ends a worker whose daemon died: nobody would learn of the end.
+var errDaemonGone = errors.New("the daemon is gone")
+
+// WorkerMain is the main function of a process named [WorkerName]; it returns
+// the exit status.
+func WorkerMain() int {
+	control := os.NewFile(controlFD, "control")
+	if control == nil {
+		fmt.Fprintln(os.Stderr, "this program is started by importd only")
+		return 2
+	}
+	s := &stage{report: &reporter{out: control}, control: control}
+	decoder := json.NewDecoder(control)
+	if err := decoder.Decode(&s.job); err != nil {
+		fmt.Fprintf(os.Stderr, "read the job: %v\n", err)
+		return 2
+	}
+	s.store = images.NewStore(s.Locations)
+
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	go func() {
+		// The daemon says nothing more; the end of the stream is its death.
+		_, _ = io.Copy(io.Discard, control)
+		cancel(errDaemonGone)
+	}()
+	unix.Umask(0o022)
+	if err := s.run(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%s: %w", s.Request.Kind, context.Cause(ctx))
+		}
+		s.report.send(message{Failure: failureOf(err)})
+		return 1
+	}
+	return 0
+}
+
+func (s *stage) run(ctx context.Context) error {
+	switch {
+	case s.Request.Kind.Pull():
+		return s.pull(ctx)
+	case s.Request.Kind.Export():
+		return s.export(ctx)
+	}
+	return s.importFile(ctx)
+}
+
+// hostPrograms are the places a confined process may read and run programs
+// from: decompressors of the host.
+var hostPrograms = []string{"/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d"}
+
+// imageCapabilities are what it takes to make a tree of somebody else's files.
+var imageCapabilities = []cap.Value{
+	cap.CHOWN, cap.FOWNER, cap.FSETID, cap.MKNOD, cap.SETFCAP,
+	cap.DAC_OVERRIDE, cap.DAC_READ_SEARCH,
+}
+
+// publishCapabilities are for the process that installs images: besides, it
+// sets immutable flags, and deletes subvolumes, which takes CAP_SYS_ADMIN.
+var publishCapabilities = append([]cap.Value{cap.LINUX_IMMUTABLE, cap.SYS_ADMIN}, imageCapabilities...)
+
+// enterCage confines this process for the rest of its life.
+func (s *stage) enterCage(rules cage.Rules) error {
+	rules.Read = append(rules.Read, hostPrograms...)
+	missing, err := cage.Enter(rules)
+	if err != nil {
+		return fmt.Errorf("confine the worker: %w", err)
+	}
+	if len(missing) > 0 {
+		s.report.log(PriorityWarning, "This kernel cannot confine the transfer fully; missing: %s", missing)
+	}
+	return nil
+}
+
+// exists refuses a name that is taken, before anything is spent on it.
+func (s *stage) exists(ctx context.Context) error {
+	if s.Request.Force || s.Request.Local == NoLocal {
+		return nil
+	}
+	found, err := s.store.Find(ctx, s.Request.Class, s.Request.Local)
+	switch {
+	case errors.Is(err, images.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("image %q exists already at %s: %w", s.Request.Local, found.Path, unix.EEXIST)
+}
+
+// progressEvery is how often a running transfer says how far it is.
+const progressEvery = 100 * time.Millisecond
+
+// sample reports progress until stop is called: done out of total, as a share
+// of the range from 0 to upTo. Nothing is said while total is not positive.
+func (s *stage) sample(done func() int64, total func() int64, upTo float64) (stop func()) {
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(progressEvery)
+		defer ticker.Stop()
+		last := -1.0
+		for {
+			select {
+			case <-quit:
+				return
+			case <-ticker.C:
+			}
+			whole := total()
+			if whole <= 0 {
+				continue
+			}
+			share := min(float64(done())/float64(whole), 1) * upTo
+			if share-last >= 0.001 {
+				last = share
+				s.report.progress(share)
+			}
+		}
+	}()
+	return func() { close(quit); <-ended }
+}
+
+// offset tells how far a shared file has been read; children that read it move
+// the same offset.
+func offset(f *os.File) func() int64 {
+	return func() int64 {
+		at, err := unix.Seek(int(f.Fd()), 0, io.SeekCurrent)
+		if err != nil {
+			return 0
+		}
+		return at
+	}
+}
+
+// constant is a total that does not change.
+func constant(n int64) func() int64 { return func() int64 { return n } }
+
+// counter is a total or a count that another goroutine sets.
+func counter(n *atomic.Int64) func() int64 { return n.Load }

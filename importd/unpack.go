@@ -1,0 +1,186 @@
+package importd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"berth/images"
+	"berth/images/copytree"
+	"berth/importd/cage"
+	"berth/transfer"
+)
+
+// What the unpacker finds on its descriptors besides the bytes on standard
+// input: its control stream, the pending image, a file without a name for what
+// has to be converted, and the worker's own control stream, which it only holds.
+const (
+	targetFD  = 4
+	scratchFD = 5
+)
+
+// unpackJob tells an unpacker what to do.
+type unpackJob struct {
+	Kind    Kind   `json:"kind"`
+	Target  string `json:"target"`
+	SizeMax int64  `json:"sizeMax"`
+}
+
+// unpacker is the worker's side of an unpacker process.
+type unpacker struct {
+	process *os.Process
+	control *os.File
+}
+
+// startUnpacker starts the child that turns the bytes on stdin into the pending
+// image. It holds the image's lock too.
+func (s *stage) startUnpacker(stdin *os.File, p *images.Pending) (_ *unpacker, err error) {
+	text, err := json.Marshal(unpackJob{s.Request.Kind, p.Path(), s.SizeMax})
+	if err != nil {
+		return nil, fmt.Errorf("write the unpacker's job: %w", err)
+	}
+	ours, theirs, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make the unpacker's pipe: %w", err)
+	}
+	defer func() { err = errors.Join(err, theirs.Close()) }()
+	scratch, err := s.scratch()
+	if err != nil {
+		return nil, errors.Join(err, ours.Close())
+	}
+	defer func() { err = errors.Join(err, scratch.Close()) }()
+	process, err := os.StartProcess("/proc/self/exe", []string{UnpackerName, string(text)}, &os.ProcAttr{
+		Dir:   "/",
+		Env:   os.Environ(),
+		Files: []*os.File{stdin, os.Stdout, os.Stderr, theirs, p.File(), scratch, s.control},
+		Sys:   &syscall.SysProcAttr{Cloneflags: newNetwork()},
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the unpacker: %w", err), ours.Close())
+	}
+	return &unpacker{process, ours}, nil
+}
+
+func newNetwork() uintptr {
+	if os.Geteuid() == 0 {
+		return syscall.CLONE_NEWNET
+	}
+	return 0
+}
+
+// scratch returns a file without a name on the file system of the image root,
+// or the null device where none is needed.
+func (s *stage) scratch() (*os.File, error) {
+	if s.Request.Kind.Tree() {
+		return os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	}
+	return unnamedFile(s.Request.ImageRoot)
+}
+
+// wait relays what the unpacker says and returns why it failed.
+func (u *unpacker) wait(report *reporter) error {
+	var failure *Failure
+	err := messages(u.control, func(m message) {
+		if m.Failure != nil {
+			failure = m.Failure
+			return
+		}
+		report.send(m)
+	})
+	state, waitErr := u.process.Wait()
+	if err := errors.Join(err, waitErr, u.control.Close()); err != nil {
+		return fmt.Errorf("wait for the unpacker: %w", err)
+	}
+	if failure != nil {
+		return failure
+	}
+	if !state.Success() {
+		return fmt.Errorf("unpacker ended: %s", state)
+	}
+	return nil
+}
+
+// kill ends the unpacker; wait must still be called.
+func (u *unpacker) kill() { _ = u.process.Kill() }
+
+// UnpackerMain is the main function of a process named [UnpackerName]; args are
+// what follows its name. It returns the exit status.
+func UnpackerMain(args []string) int {
+	control := os.NewFile(controlFD, "control")
+	if control == nil || len(args) != 1 {
+		fmt.Fprintln(os.Stderr, "this program is started by importd only")
+		return 2
+	}
+	s := &stage{report: &reporter{out: control}}
+	var job unpackJob
+	err := json.Unmarshal([]byte(args[0]), &job)
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
+		err = s.unpack(ctx, job)
+	}
+	if err != nil {
+		s.report.send(message{Failure: failureOf(err)})
+		return 1
+	}
+	return 0
+}
+
+// unpack confines the process to the pending image and fills that.
+func (s *stage) unpack(ctx context.Context, job unpackJob) error {
+	target := os.NewFile(targetFD, job.Target)
+	rules := cage.Rules{Capabilities: imageCapabilities}
+	if job.Kind.Tree() {
+		rules.Write = []string{job.Target}
+	}
+	if job.Kind == ImportFS {
+		rules.Read = []string{"/proc/self/fd/0"}
+	}
+	if err := s.enterCage(rules); err != nil {
+		return err
+	}
+	switch {
+	case job.Kind == ImportFS:
+		return copytree.Copy(ctx, os.Stdin, target, copytree.Options{})
+	case job.Kind.Tree():
+		return transfer.Unpack(ctx, os.Stdin, transfer.Tree(target, transfer.TreeOptions{
+			SizeMax: job.SizeMax,
+			Warn: func(entry string, err error) {
+				s.report.log(PriorityWarning, "Not kept of '%s': %v", entry, err)
+			},
+		}))
+	}
+	scratch := os.NewFile(scratchFD, "conversion space beside "+job.Target)
+	return transfer.Unpack(ctx, os.Stdin, transfer.Disk(target, scratch, job.SizeMax))
+}
+
+// nameFromURL takes an image's name from where it comes (importd.md 5.1).
+func nameFromURL(kind Kind, url string) (string, error) {
+	component, err := images.LastComponent(url)
+	if err != nil {
+		return "", err
+	}
+	if kind.Tree() {
+		return images.TarName(component)
+	}
+	return images.RawName(component)
+}
+
+// isDiskFull recognises what must never be blamed on the URL.
+func isDiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// explain puts the image root into the text of a full disk, so that the user
+// learns where to make room.
+func (s *stage) explain(err error) error {
+	if err == nil || !isDiskFull(err) || strings.Contains(err.Error(), s.Request.ImageRoot+":") {
+		return err
+	}
+	return fmt.Errorf("the disk of %s is full: %w", s.Request.ImageRoot, err)
+}

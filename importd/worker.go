@@ -1,0 +1,172 @@
+package importd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+
+	"berth/transfer/verify"
+
+	"golang.org/x/sys/unix"
+)
+
+// stderrMax is how much of a worker's last words is kept: a Go trace begins
+// with what matters.
+const stderrMax = 8 << 10
+
+// worker is the daemon's side of a worker process.
+type worker struct {
+	process *os.Process
+	control *os.File
+	stderr  *os.File
+}
+
+// startWorker starts this binary anew as a worker. file becomes its standard
+// input for imports and its standard output for exports. It leads a process
+// group, so that its children can be ended with it.
+func startWorker(j job, file *os.File) (_ *worker, err error) {
+	text, err := json.Marshal(j)
+	if err != nil {
+		return nil, fmt.Errorf("write job: %w", err)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, null.Close()) }()
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, theirs.Close()) }()
+	stderr, theirStderr, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, ours.Close())
+	}
+	defer func() { err = errors.Join(err, theirStderr.Close()) }()
+
+	stdin, stdout := null, null
+	switch {
+	case j.Request.Kind.Export():
+		stdout = file
+	case file != nil:
+		stdin = file
+	}
+	process, err := os.StartProcess("/proc/self/exe", []string{WorkerName}, &os.ProcAttr{
+		Dir:   "/",
+		Env:   workerEnvironment(os.Environ()),
+		Files: []*os.File{stdin, stdout, theirStderr, theirs},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Cloneflags: namespacesOf(j.Request)},
+	})
+	if err != nil {
+		return nil, errors.Join(err, ours.Close(), stderr.Close())
+	}
+	w := &worker{process, ours, stderr}
+	if _, err := ours.Write(append(text, '\n')); err != nil {
+		w.kill()
+		_, waitErr := process.Wait()
+		return nil, errors.Join(fmt.Errorf("hand over the job: %w", err), waitErr, ours.Close(), stderr.Close())
+	}
+	return w, nil
+}
+
+// namespacesOf gives a network of its own, which leads nowhere, to everything
+// that does not fetch.
+func namespacesOf(r Request) uintptr {
+	if os.Geteuid() == 0 && (!r.Kind.Pull() || strings.HasPrefix(r.Remote, "file:")) {
+		return unix.CLONE_NEWNET
+	}
+	return 0
+}
+
+// workerEnvironment passes on what a fetch listens to and nothing else.
+func workerEnvironment(all []string) []string {
+	var out []string
+	for _, e := range all {
+		name, _, _ := strings.Cut(e, "=")
+		switch strings.ToLower(name) {
+		case "http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir",
+			strings.ToLower(verify.KeyringVariable):
+			out = append(out, e)
+		}
+		// The variables of the test binary, which stands in for the daemon's.
+		if strings.HasPrefix(name, "BERTH_TEST_") || name == "GOCOVERDIR" {
+			out = append(out, e)
+		}
+	}
+	// A worker's memory is bounded buffers; a heap that doubles before it is
+	// collected would be most of what it uses.
+	return append(out, "GOGC=50", "GODEBUG=madvdontneed=1")
+}
+
+func socketPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
+}
+
+// follow calls each for every message of the worker and returns why it failed.
+// When it returns, the worker and all its children are gone.
+func (w *worker) follow(each func(message)) error {
+	lastWords := make(chan string, 1)
+	go func() {
+		text, _ := io.ReadAll(io.LimitReader(w.stderr, stderrMax))
+		_, _ = io.Copy(io.Discard, w.stderr)
+		lastWords <- string(text)
+	}()
+	said := make(chan *Failure, 1)
+	go func() {
+		var failure *Failure
+		err := messages(w.control, func(m message) {
+			if m.Failure != nil {
+				failure = m.Failure
+			}
+			each(m)
+		})
+		if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			failure = failureOf(err)
+			_, _ = io.Copy(io.Discard, w.control)
+		}
+		said <- failure
+	}()
+	// While the worker is not reaped its process group cannot be another's.
+	waitErr := unix.Waitid(unix.P_PID, w.process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+	w.kill()
+	state, err := w.process.Wait()
+	err = errors.Join(err, ignoreEINTR(waitErr))
+	// The children hold the control stream too: its end is the end of all.
+	failure, words := <-said, <-lastWords
+	err = errors.Join(err, w.control.Close(), w.stderr.Close())
+	switch {
+	case err != nil:
+		return fmt.Errorf("wait for the worker: %w", err)
+	case failure != nil:
+		return failure
+	case state.Success():
+		return nil
+	}
+	text := "worker ended: " + state.String()
+	if words = strings.TrimSpace(words); words != "" {
+		text += ": " + words
+	}
+	return &Failure{Text: text}
+}
+
+// ignoreEINTR: an interrupted wait only means that the next one waits.
+func ignoreEINTR(err error) error {
+	if errors.Is(err, unix.EINTR) {
+		return nil
+	}
+	return err
+}
+
+// kill ends the worker's process group.
+func (w *worker) kill() {
+	_ = unix.Kill(-w.process.Pid, unix.SIGKILL) // none left: that is the aim
+}
