@@ -1,0 +1,107 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+)
+
+const (
+	// blockSize is the unit of holes: that of nearly all filesystems.
+	blockSize = 4096
+	// chunkSize is how much is read, and written at most, at once.
+	chunkSize = 1 << 20
+)
+
+// maxIdle is how many reads in a row may give nothing.
+const maxIdle = 100
+
+var zeroBlock [blockSize]byte
+
+// WriteSparse writes all of r to f from its start and returns how much it was. Aligned blocks of zeros become holes, and
+// f ends up exactly as long as r was; what f held before is lost. A limit above zero is the most bytes that r may have:
+// one more is ErrTooLarge.
+func WriteSparse(ctx context.Context, f *os.File, r io.Reader, limit int64) (n int64, err error) {
+	if err := f.Truncate(0); err != nil {
+		return 0, fmt.Errorf("empty disk image: %w", err)
+	}
+	if limit <= 0 {
+		limit = math.MaxInt64
+	}
+	buffer := make([]byte, chunkSize)
+	for {
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		got, end, err := fill(r, buffer)
+		if err != nil {
+			return n, err
+		}
+		if int64(got) > limit-n {
+			return n, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
+		}
+		if err := writeBlocks(f, buffer[:got], n); err != nil {
+			return n, fmt.Errorf("write disk image: %w", err)
+		}
+		n += int64(got)
+		if end {
+			break
+		}
+	}
+	if err := f.Truncate(n); err != nil {
+		return n, fmt.Errorf("set size of disk image: %w", err)
+	}
+	return n, nil
+}
+
+// fill reads until p is full or r has ended. It is not io.ReadFull, whose error for a short end is the very one that a
+// decoder gives for input cut short.
+func fill(r io.Reader, p []byte) (n int, end bool, err error) {
+	for idle := 0; n < len(p); idle++ {
+		got, err := r.Read(p[n:])
+		n += got
+		switch {
+		case err == io.EOF:
+			return n, true, nil
+		case err != nil:
+			return n, false, err
+		case got > 0:
+			idle = 0
+		case idle == maxIdle:
+			return n, false, io.ErrNoProgress
+		}
+	}
+	return n, false, nil
+}
+
+// writeBlocks writes data at an offset but for the blocks that are zero, which f must have as holes.
+func writeBlocks(f *os.File, data []byte, at int64) error {
+	for len(data) > 0 {
+		skip := run(data, at, true)
+		data, at = data[skip:], at+int64(skip)
+		take := run(data, at, false)
+		if take == 0 {
+			continue
+		}
+		if _, err := f.WriteAt(data[:take], at); err != nil {
+			return err
+		}
+		data, at = data[take:], at+int64(take)
+	}
+	return nil
+}
+
+// run returns how long the blocks at the start of data are zero, or are not.
+func run(data []byte, at int64, zero bool) (n int) {
+	for n < len(data) {
+		size := min(len(data)-n, blockSize-int((at+int64(n))%blockSize))
+		if bytes.Equal(data[n:n+size], zeroBlock[:size]) != zero {
+			break
+		}
+		n += size
+	}
+	return n
+}
