@@ -1,0 +1,74 @@
+// Command importctl brings images of operating systems into this host's image
+// directories and takes them out again, by way of importd.
+//
+// One run, from the command line to the answer: main reads the options
+// (options.go), finds the verb (verbs.go), whose method checks its arguments and
+// calls importd (pull.go, import.go, export.go); follow.go shows what importd
+// reports until the transfer is over.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"berth/cmd/internal/cli"
+	"berth/cmd/internal/console"
+	"berth/cmd/internal/importapi"
+)
+
+// version is set by the build.
+var version = "unknown"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	c := console.New("importctl")
+	status := c.Fail(run(ctx, c, os.Args[1:]))
+	stop()
+	os.Exit(status)
+}
+
+// tool is one run of importctl.
+type tool struct {
+	*console.Console
+	options
+}
+
+func run(ctx context.Context, c *console.Console, args []string) error {
+	t := &tool{Console: c, options: options{json: cli.JSONOff}}
+	positional, err := cli.ParseOptions(t.flags(), args, nil)
+	switch {
+	case err != nil:
+		return err
+	case t.listed:
+		return nil
+	case t.help:
+		return t.showHelp(ctx, nil)
+	case t.version:
+		_, err := fmt.Fprintln(c.Stdout, "berth importctl", version)
+		return err
+	}
+	verb, rest, err := cli.FindVerb(t.verbs(), positional)
+	if err != nil {
+		return err
+	}
+	if verb.Name != "help" {
+		if err := t.elsewhere(); err != nil {
+			return err
+		}
+	}
+	return verb.Run(ctx, rest)
+}
+
+// connected calls a function with a client of importd.
+func (t *tool) connected(ctx context.Context, do func(*importapi.Client) error) (err error) {
+	client, err := importapi.Dial(ctx, importapi.Socket)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	return do(client)
+}

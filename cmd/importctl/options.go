@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"berth/cmd/internal/cli"
+	"berth/cmd/internal/console"
+	"berth/images"
+	"berth/importd"
+	"berth/transfer/compress"
+
+	"github.com/spf13/pflag"
+)
+
+// options are those of the command line.
+type options struct {
+	help, version bool
+	// listed is set when an option was asked for its values: nothing else is done.
+	listed bool
+
+	user          bool
+	host, machine string
+
+	class    images.Class // empty: none was given
+	verify   importd.Verify
+	format   compress.Format // empty: by the name of the file
+	force    bool
+	readOnly bool
+	// keepDownload is nil for what is usual for the class.
+	keepDownload *bool
+
+	json     cli.JSON
+	noLegend bool
+}
+
+func (t *tool) flags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("importctl", pflag.ContinueOnError)
+	f.BoolVarP(&t.help, "help", "h", false, "")
+	f.BoolVar(&t.version, "version", false, "")
+	f.BoolVar(&t.NoPager, "no-pager", false, "")
+	f.BoolVar(&t.noLegend, "no-legend", false, "")
+	f.BoolVarP(&t.Quiet, "quiet", "q", false, "")
+	f.Bool("no-ask-password", false, "") // nobody is asked yet
+	f.StringVarP(&t.host, "host", "H", "", "")
+	f.StringVarP(&t.machine, "machine", "M", "", "")
+	f.BoolVar(&t.user, "user", false, "")
+	f.Var(console.Action(func() error { t.user = false; return nil }), "system", "")
+	f.Lookup("system").NoOptDefVal = "true"
+	f.BoolVar(&t.readOnly, "read-only", false, "")
+	f.BoolVar(&t.force, "force", false, "")
+	f.Var(&t.json, "json", "")
+	console.Letter(f, "j", func() error { t.json = t.JSON(); return nil })
+	f.Var(console.Checked(t.setVerify), "verify", "")
+	f.Var(console.Checked(t.setFormat), "format", "")
+	f.Var(console.Checked(t.setClass), "class", "")
+	for letter, class := range map[string]images.Class{
+		"m": images.ClassMachine, "P": images.ClassPortable, "S": images.ClassSysext, "C": images.ClassConfext,
+	} {
+		console.Letter(f, letter, func() error { t.class = class; return nil })
+	}
+	f.Var(console.Checked(t.setKeepDownload), "keep-download", "")
+	console.Letter(f, "N", func() error { return t.setKeepDownload("no") })
+	return f
+}
+
+// oneOf picks a word of a list; "help" prints the list.
+func oneOf[T ~string](t *tool, text string, list ...T) (T, error) {
+	if text == "help" {
+		for _, word := range list {
+			fmt.Fprintln(t.Stdout, word)
+		}
+		t.listed = true
+		return "", nil
+	}
+	if !slices.Contains(list, T(text)) {
+		words := make([]string, len(list))
+		for i, word := range list {
+			words[i] = string(word)
+		}
+		return "", fmt.Errorf("it must be one of %s", strings.Join(words, ", "))
+	}
+	return T(text), nil
+}
+
+func (t *tool) setVerify(text string) (err error) {
+	t.verify, err = oneOf(t, text, importd.VerifyNo, importd.VerifyChecksum, importd.VerifySignature)
+	return err
+}
+
+func (t *tool) setFormat(text string) (err error) {
+	t.format, err = oneOf(t, text, compress.None, compress.XZ, compress.Gzip, compress.Bzip2, compress.Zstd)
+	return err
+}
+
+func (t *tool) setClass(text string) (err error) {
+	t.class, err = oneOf(t, text, images.Classes()...)
+	return err
+}
+
+func (t *tool) setKeepDownload(text string) error {
+	keep, ok := cli.ParseBool(text)
+	if !ok {
+		return errors.New("it must be yes or no")
+	}
+	t.keepDownload = &keep
+	return nil
+}
+
+// elsewhere refuses what leads away from the system's own importd.
+func (o options) elsewhere() error {
+	switch {
+	case o.host != "":
+		return errors.New("--host is not supported yet: importd of another host can only be reached over D-Bus and ssh")
+	case o.machine != "":
+		return errors.New("--machine is not supported yet: importd of a machine can only be reached over its own D-Bus")
+	case o.user:
+		return errors.New("--user is not supported yet: there is no importd for the images of a user")
+	}
+	return nil
+}
+
+// needClass says that a transfer is of no class, and what there is to choose from.
+func (o options) needClass() error {
+	if o.class != "" {
+		return nil
+	}
+	pool := images.SystemLocations("").Pool
+	letters := map[images.Class]string{
+		images.ClassMachine: "-m", images.ClassPortable: "-P", images.ClassSysext: "-S", images.ClassConfext: "-C",
+	}
+	var choice []string
+	for _, class := range images.Classes() {
+		choice = append(choice, fmt.Sprintf("%s for --class=%s (%s)", letters[class], class, pool[class]))
+	}
+	return &cli.UsageError{Text: "The class of the image has to be given: " + strings.Join(choice, ", ") + "."}
+}
+
+// keep says whether the download is kept as it came. Only machines change as
+// they are used, so that a pristine copy is worth its room.
+func (o options) keep() bool {
+	if o.keepDownload != nil {
+		return *o.keepDownload
+	}
+	return o.class == images.ClassMachine
+}
