@@ -4,8 +4,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 
@@ -16,10 +16,7 @@ import (
 	"berth/images"
 	"berth/importd"
 
-	"github.com/spf13/pflag"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 )
 
 // version is set by the build.
@@ -32,34 +29,16 @@ func main() {
 	case importd.UnpackerName:
 		os.Exit(importd.UnpackerMain(os.Args[1:]))
 	}
-	if err := run(os.Args); err != nil && !errors.Is(err, pflag.ErrHelp) {
+	if err := run(os.Args); err != nil {
 		fmt.Fprintf(os.Stderr, "importd: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-// options are those of the command line.
-type options struct {
-	socket      string
-	group       int
-	showVersion bool
-}
-
 func run(args []string) error {
-	var o options
-	flags := pflag.NewFlagSet("importd", pflag.ContinueOnError)
-	flags.StringVar(&o.socket, "socket", importapi.Socket, "listen at this `path` unless the service manager passes a socket")
-	flags.IntVar(&o.group, "group", polkit.NoGroup, "let members of the group with this `gid` manage images")
-	flags.BoolVar(&o.showVersion, "version", false, "show the version and end")
-	if err := flags.Parse(args[1:]); err != nil {
+	o, done, err := daemon.ParseOptions("importd", version, args, os.Stdout)
+	if done || err != nil {
 		return err
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
-	if o.showVersion {
-		fmt.Println("berth importd", version)
-		return nil
 	}
 	unix.Umask(0o022)
 	ctx, stop := daemon.Context()
@@ -67,18 +46,11 @@ func run(args []string) error {
 	return serve(ctx, o)
 }
 
-func serve(ctx context.Context, o options) error {
-	log := daemon.NewLog(os.Stderr, term.IsTerminal(int(os.Stderr.Fd())))
-	listeners, err := daemon.Listeners("varlink")
+func serve(ctx context.Context, o daemon.Options) error {
+	log := daemon.OpenLog(os.Stderr, "systemd-importd", os.Getenv)
+	listeners, activated, err := listen(ctx)
 	if err != nil {
 		return err
-	}
-	if len(listeners) == 0 {
-		l, err := daemon.Listen(ctx, o.socket, 0o666)
-		if err != nil {
-			return err
-		}
-		listeners = append(listeners, l)
 	}
 	locations := images.SystemLocations("")
 	manager := importd.New(ctx, importd.Config{
@@ -86,27 +58,36 @@ func serve(ctx context.Context, o options) error {
 	})
 	defer manager.Close()
 	service := &importapi.Service{
-		Manager: manager, Images: images.NewStore(locations), Auth: polkit.Local{Group: o.group},
+		Manager: manager, Images: images.NewStore(locations), Auth: polkit.Local{Group: o.Group},
 	}
-	server := varlink.NewServer(varlink.Info{
-		Vendor: "berth", Product: "berth (importd)", Version: version, URL: "https://systemd.io/",
-	}, varlink.Options{AcceptFDs: true, Logger: log.Logger})
-	if err := service.Varlink(server); err != nil {
+	idle := daemon.NewIdle(daemon.IdleTime(activated, os.Getenv))
+	server, err := varlinkServer(service, log, idle)
+	if err != nil {
 		return err
-	}
-	if err := server.HandleControl(varlink.Control{
-		SetLogLevel: log.SetPriority, LogLevel: log.Priority, Environ: os.Environ,
-	}); err != nil {
-		return err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	for _, l := range listeners {
-		group.Go(func() error { return server.Serve(ctx, l) })
-	}
-	if err := daemon.Ready(); err != nil {
-		log.Warn("tell the service manager", "error", err)
 	}
 	log.Info("importd is ready", "version", version)
-	err = group.Wait()
-	return errors.Join(err, daemon.Stopping())
+	services := append(server.Services(listeners), keepBusy(manager, idle))
+	return daemon.Run(ctx, log, idle, services...)
+}
+
+// listen returns the socket of the service manager, or binds its name.
+func listen(ctx context.Context) (listeners []net.Listener, activated bool, err error) {
+	listeners, err = daemon.Listeners("varlink")
+	if err != nil || len(listeners) > 0 {
+		return listeners, true, err
+	}
+	l, err := daemon.Listen(ctx, importapi.Socket, 0o666)
+	return []net.Listener{l}, false, err
+}
+
+func varlinkServer(service *importapi.Service, log *daemon.Log, idle *daemon.Idle) (*varlink.Server, error) {
+	server := varlink.NewServer(varlink.Info{
+		Vendor: "berth", Product: "berth (importd)", Version: version, URL: "https://systemd.io/",
+	}, varlink.Options{AcceptFDs: true, Hold: idle.Hold, Logger: log.Logger})
+	if err := service.Varlink(server); err != nil {
+		return nil, err
+	}
+	return server, server.HandleControl(varlink.Control{
+		SetLogLevel: log.SetPriority, LogLevel: log.Priority, Environ: os.Environ,
+	})
 }
