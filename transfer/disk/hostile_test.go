@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -80,16 +79,31 @@ func deflated(p []byte) []byte {
 // packed is a table entry for a compressed cluster in clusters of 4 KiB.
 func packed(offset, sectors uint64) uint64 { return 1<<62 | sectors<<58 | offset }
 
+// inMemory makes a file without a disk, on which holes can be made too.
+func inMemory(t testing.TB, content []byte) *os.File {
+	t.Helper()
+	fd, err := unix.MemfdCreate("image", unix.MFD_CLOEXEC)
+	must(t, err)
+	f := os.NewFile(uintptr(fd), "image in memory")
+	t.Cleanup(func() { f.Close() })
+	_, err = f.Write(content)
+	must(t, err)
+	return f
+}
+
 func convertBytes(t testing.TB, image []byte, sizeMax int64) ([]byte, error) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "image")
-	must(t, os.WriteFile(path, image, 0o600))
-	dst := newFile(t, path+".raw")
-	if err := disk.ConvertQcow2(t.Context(), openRW(t, path), dst, disk.Options{SizeMax: sizeMax}); err != nil {
+	dst := inMemory(t, nil)
+	if err := disk.ConvertQcow2(t.Context(), inMemory(t, image), dst, disk.Options{SizeMax: sizeMax}); err != nil {
 		return nil, err
 	}
-	got, err := os.ReadFile(dst.Name())
+	info, err := dst.Stat()
 	must(t, err)
+	got := make([]byte, info.Size())
+	if len(got) > 0 {
+		_, err = dst.ReadAt(got, 0)
+		must(t, err)
+	}
 	return got, nil
 }
 
