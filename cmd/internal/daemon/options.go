@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"io"
 
+	"berth/cmd/internal/polkit"
+
 	"github.com/spf13/pflag"
 )
-
-// NoGroup as [Options.Group] lets no group in.
-const NoGroup = -1
 
 // Options are those that both daemons have.
 type Options struct {
@@ -26,7 +25,7 @@ func ParseOptions(name, version string, args []string, out io.Writer) (o Options
 		fmt.Fprintf(out, "Usage: %s [OPTIONS]\n\nStays in the foreground, logs to standard error, ends on SIGTERM.\n\n%s",
 			name, flags.FlagUsages())
 	}
-	flags.IntVar(&o.Group, "group", NoGroup, "let members of the group with this `gid` do what root may")
+	flags.IntVar(&o.Group, "group", polkit.NoGroup, "let members of the group with this `gid` do what root may")
 	showVersion := flags.Bool("version", false, "show the version and end")
 	switch err := flags.Parse(args[1:]); {
 	case errors.Is(err, pflag.ErrHelp):
