@@ -32,6 +32,7 @@ type Call struct {
 	base   context.Context // what Detach gives
 	files  map[dbus.UnixFD]*os.File
 	kept   map[*os.File]bool
+	after  []func()
 }
 
 // Caller is who calls.
@@ -54,6 +55,16 @@ func (c *Call) Detach() context.Context { return c.base }
 
 // Keep leaves it to the handler to close a file that came as an argument.
 func (c *Call) Keep(f *os.File) { c.kept[f] = true }
+
+// AfterReply has f called once the reply is on its way: signals that are sent
+// from then on come after it. f is called even if there is no reply to send.
+func (c *Call) AfterReply(f func()) { c.after = append(c.after, f) }
+
+func (c *Call) replied() {
+	for _, f := range c.after {
+		f()
+	}
+}
 
 func (c *Call) signature() string {
 	sig, _ := c.msg.Headers[dbus.FieldSignature].Value().(dbus.Signature)

@@ -150,8 +150,9 @@ func open(context.Context, *bus.Call) (*os.File, string, error) {
 	return r, "/some/path", w.Close()
 }
 
-// announce sends signals before its reply.
-func (p *probe) announce(_ context.Context, _ *bus.Call, n uint32) error {
+// announce sends signals before its reply, and one after it.
+func (p *probe) announce(_ context.Context, call *bus.Call, n uint32) error {
+	call.AfterReply(func() { p.service.Emit(root, iface+".Said", n) })
 	for i := range n {
 		p.service.Emit(root, iface+".Said", i)
 	}

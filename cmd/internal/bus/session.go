@@ -94,6 +94,7 @@ func (s *session) Call(args ...any) ([]any, error) {
 	if hold := s.service.config.Hold; hold != nil {
 		defer hold()()
 	}
+	defer call.replied()
 	<-s.ready
 	body, files, err := s.run(call)
 	if err != nil {

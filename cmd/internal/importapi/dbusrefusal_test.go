@@ -1,0 +1,147 @@
+package importapi_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/cmd/internal/bus"
+	"berth/cmd/internal/importapi"
+	"berth/fixtures/faultserver"
+	"berth/fixtures/privatebus"
+	"berth/importd"
+
+	"github.com/godbus/dbus/v5"
+)
+
+func TestErrorsOverTheBus(t *testing.T) {
+	h, server := newHost(t), faultserver.Start(t)
+	server.Set("/stall.tar", faultserver.Answer{Body: tree(t), Fault: faultserver.Stall, At: 600})
+	stall := server.URL("/stall.tar")
+	h.start("PullTar", stall, "x", "no", false)
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	appending, err := os.OpenFile(temp(t, nil).Name(), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer appending.Close()
+	for _, tt := range []struct {
+		method string
+		args   []any
+		want   string
+	}{
+		{"PullTar", []any{stall, "y", "no", false}, "org.freedesktop.import1.TransferInProgress"},
+		{"PullTar", []any{"ftp://host/x.tar", "x", "no", false}, bus.ErrorInvalidArgs},
+		{"PullTar", []any{stall, "a/b", "no", false}, bus.ErrorInvalidArgs},
+		{"PullTar", []any{stall, "x", "maybe", false}, bus.ErrorInvalidArgs},
+		{"PullTarEx", []any{stall, "x", "", "no", uint64(0)}, bus.ErrorInvalidArgs},
+		{"PullTarEx", []any{stall, "x", "boat", "no", uint64(0)}, bus.ErrorInvalidArgs},
+		{"PullTarEx", []any{stall, "x", "machine", "no", uint64(8)}, bus.ErrorInvalidArgs},
+		{"PullOci", []any{"docker.io/x", "x", "machine", uint64(0)}, bus.ErrorNotSupported},
+		{"ImportTarEx", []any{fd(null), "x", "machine", uint64(4)}, bus.ErrorInvalidArgs},
+		{"ImportTar", []any{fd(null), "x", false, false}, bus.ErrorInvalidArgs},
+		{"ImportTar", []any{fd(appending), "x", false, false}, "System.Error.EREMOTEIO"},
+		{"ImportTar", []any{fd(temp(t, nil)), "", false, false}, bus.ErrorInvalidArgs},
+		{"ImportFileSystem", []any{fd(temp(t, nil)), "x", false, false}, "System.Error.ENOTDIR"},
+		{"ExportTar", []any{"x", fd(temp(t, nil)), "rar"}, bus.ErrorInvalidArgs},
+		{"ExportTarEx", []any{"x", "machine", fd(temp(t, nil)), "", uint64(1)}, bus.ErrorInvalidArgs},
+		{"ExportRaw", []any{"x", fd(null), ""}, bus.ErrorInvalidArgs},
+		{"CancelTransfer", []any{uint32(0)}, bus.ErrorInvalidArgs},
+		{"CancelTransfer", []any{uint32(99)}, "org.freedesktop.import1.NoSuchTransfer"},
+		{"ListTransfersEx", []any{"boat", uint64(0)}, bus.ErrorInvalidArgs},
+		{"ListTransfersEx", []any{"", uint64(1)}, bus.ErrorInvalidArgs},
+		{"ListImages", []any{"", uint64(1)}, bus.ErrorInvalidArgs},
+		{"Fly", nil, bus.ErrorUnknownMethod},
+	} {
+		h.fails(h.call(tt.method, tt.args...), tt.want)
+	}
+	for _, label := range []string{"_0", "_01", "1", "_2", "_x", "_4294967297"} {
+		o := h.conn.Object(importapi.BusName, managerPath+"/transfer/"+dbus.ObjectPath(label))
+		h.fails(o.Call(transfer+".Cancel", 0), bus.ErrorUnknownObject)
+	}
+}
+
+func TestTooManyTransfersOverTheBus(t *testing.T) {
+	h := newHost(t)
+	for range importd.MaxTransfers {
+		h.waiting("foo")
+	}
+	h.fails(h.call("ImportTar", fd(temp(t, nil)), "foo", false, false), "System.Error.E2BIG")
+}
+
+func TestOtherUsersMayOnlyLook(t *testing.T) {
+	h := newHost(t)
+	_, path := h.waiting("foo")
+	call := []string{"call", importapi.BusName, string(managerPath), manager}
+	for args, want := range map[string]string{
+		"PullTar sssb http://127.0.0.1:1/x.tar x no 0":            "Access denied",
+		"PullRawEx sssst http://127.0.0.1:1/x.raw x machine no 0": "Access denied",
+		"CancelTransfer u 1":    "Access denied",
+		"ListImages st  0":      "a(ssssbtttttt) 0",
+		"ListTransfersEx st  0": `a(ussssdo) 1 1`,
+	} {
+		got := h.busctlAs(65534, append(call, strings.Split(args, " ")...)...)
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: %s", args, got)
+		}
+	}
+	if got := h.busctlAs(65534, "call", importapi.BusName, string(path), transfer, "Cancel"); !strings.Contains(got, "Access denied") {
+		t.Errorf("Cancel: %s", got)
+	}
+	if list := h.manager.List(); len(list) != 1 {
+		t.Errorf("transfers: %v", list)
+	}
+}
+
+// A bus that goes is no reason to end a transfer, or the daemon.
+func TestTransfersOutliveTheBus(t *testing.T) {
+	h := newHost(t)
+	id, _ := h.waiting("foo")
+	h.stopBus()
+	h.stopBus = privatebus.Run(t, filepath.Join(h.dir, "bus"))
+	h.conn = h.connect()
+	h.awaitName()
+	if list := h.manager.List(); len(list) != 1 || list[0].ID != id {
+		t.Errorf("transfers: %v", list)
+	}
+	signals := h.signals()
+	if err := h.call("CancelTransfer", id).Err; err != nil {
+		t.Error(err)
+	}
+	h.end(signals, id)
+}
+
+// The files of refused calls are closed.
+func TestRefusedCallsLeaveNoFileOpen(t *testing.T) {
+	h := newHost(t)
+	file := fd(temp(t, nil))
+	refuse := func() {
+		h.fails(h.call("ImportTar", file, "a/b", false, false), bus.ErrorInvalidArgs)
+		h.fails(h.call("ImportTarEx", file, "a", "boat", uint64(0)), bus.ErrorInvalidArgs)
+	}
+	refuse()
+	before := openFiles(t)
+	for range 5 {
+		refuse()
+	}
+	for end := time.Now().Add(20 * time.Second); openFiles(t) > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d files are open, before it were %d", openFiles(t), before)
+		}
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
