@@ -61,6 +61,8 @@ func WorkerMain() int {
 		_, _ = io.Copy(io.Discard, control)
 		cancel(errDaemonGone)
 	}()
+	// Whoever reads an export may leave; that is an error to tell, not a death.
+	signal.Ignore(syscall.SIGPIPE)
 	unix.Umask(0o022)
 	if err := s.run(ctx); err != nil {
 		if ctx.Err() != nil {

@@ -84,6 +84,24 @@ func TestImportAndExportRaw(t *testing.T) {
 	}
 }
 
+// A reader that leaves in the middle of an export is an error with a name.
+func TestExportToNobody(t *testing.T) {
+	h := newHost(t)
+	if err := h.do(importd.Request{Kind: importd.ImportTar, Local: "a", File: temp(t, tree(t, noise(1<<20)))}); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.do(importd.Request{Kind: importd.ExportTar, Local: "a", File: w}); !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("export to a closed pipe: %v", err)
+	}
+}
+
 func TestImportQcow2(t *testing.T) {
 	qemuImg, err := exec.LookPath("qemu-img")
 	if err != nil {
