@@ -33,7 +33,7 @@ type Options struct {
 // Only the mount of src is copied: a directory that another mount hides becomes an empty one, other mount points are left
 // out. So is dst where it lies inside src, and what disappears from src meanwhile.
 //
-// On an error, or when ctx ends, dst holds a part of the tree.
+// On an error, or when ctx ends, dst holds a part of the tree. Attributes of links and devices need /proc.
 func Copy(ctx context.Context, src, dst *os.File, options Options) (err error) {
 	c := copier{
 		links:    make(map[id]string),

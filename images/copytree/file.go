@@ -17,13 +17,17 @@ const (
 	bufferSize = 1 << 20
 )
 
-// CopyFile makes the empty file dst hold the data of src, of which it reads all, from the start. The two share their
+// CopyFile makes the empty file dst hold the data of the regular file src, of which it reads all, from the start. The two share their
 // blocks where the filesystem can do that, else data is copied and holes stay holes. For the sake of sharing dst takes on
 // the no-copy-on-write flag of src. File offsets are not preserved; metadata is not copied. On an error dst holds a part.
 func CopyFile(ctx context.Context, src, dst *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(src.Fd()), &st); err != nil {
 		return fmt.Errorf("copy %s: %w", src.Name(), err)
+	}
+	// The size of anything else says nothing about its data.
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return fmt.Errorf("copy %s, which is no regular file: %w", src.Name(), unix.EINVAL)
 	}
 	if err := copyData(ctx, int(src.Fd()), int(dst.Fd()), st.Size); err != nil {
 		return fmt.Errorf("copy %s to %s: %w", src.Name(), dst.Name(), err)

@@ -142,3 +142,9 @@ func TestCopyFileEndsWithContext(t *testing.T) {
 		t.Errorf("cancelled copy: %v", err)
 	}
 }
+
+func TestCopyFileRefusesOtherKinds(t *testing.T) {
+	if err := copyFile(t, "/dev/zero", t.TempDir()+"/dst"); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("copy of a device: %v", err)
+	}
+}

@@ -141,32 +141,53 @@ func TestConvertForged(t *testing.T) {
 
 func head(p []byte) []byte { return p[:min(len(p), 16)] }
 
-func TestConvertHostile(t *testing.T) {
-	for name, test := range map[string]struct {
-		change func(*forged)
-		want   error
-	}{
-		"version 1":                   {func(q *forged) { q.version = 1 }, disk.ErrUnsupported},
-		"version 4":                   {func(q *forged) { q.version = 4 }, disk.ErrUnsupported},
-		"nothing but a signature":     {func(q *forged) { q.truncate = 4 }, disk.ErrCorrupt},
-		"header cut short":            {func(q *forged) { q.truncate = 80 }, disk.ErrCorrupt},
-		"header length 0":             {func(q *forged) { q.headerLength = 0 }, disk.ErrCorrupt},
-		"header past a cluster":       {func(q *forged) { q.headerLength = 2 * forgedCluster }, disk.ErrCorrupt},
-		"header past the file":        {func(q *forged) { q.headerLength = 1 << 31 }, disk.ErrCorrupt},
-		"tiny clusters":               {func(q *forged) { q.bits = 8 }, disk.ErrCorrupt},
-		"huge clusters":               {func(q *forged) { q.bits = 22 }, disk.ErrCorrupt},
-		"clusters of 2^4294967295":    {func(q *forged) { q.bits = 1<<32 - 1 }, disk.ErrCorrupt},
-		"encrypted":                   {func(q *forged) { q.crypt = 1 }, disk.ErrEncrypted},
-		"backing file past the file":  {func(q *forged) { q.backing = 1 << 60 }, disk.ErrBackingFile},
-		"marked corrupt":              {func(q *forged) { q.incompatible = 1 << 1 }, disk.ErrCorrupt},
-		"external data":               {func(q *forged) { q.incompatible = 1 << 2 }, disk.ErrUnsupported},
-		"unknown feature":             {func(q *forged) { q.incompatible = 1 << 40 }, disk.ErrUnsupported},
-		"compression without bit":     {func(q *forged) { q.compression = 1 }, disk.ErrCorrupt},
-		"bit without compression":     {func(q *forged) { q.incompatible = 1 << 3 }, disk.ErrCorrupt},
-		"unknown compression":         {func(q *forged) { q.incompatible, q.compression = 1<<3, 2 }, disk.ErrUnsupported},
-		"disk larger than its table":  {func(q *forged) { q.size = 1 << 40 }, disk.ErrCorrupt},
-		"disk of 2^64":                {func(q *forged) { q.size = 1<<64 - 1 }, disk.ErrTooLarge},
-		"disk of 2^63":                {func(q *forged) { q.size = 1<<63 - 1 }, disk.ErrTooLarge},
+// hostile is a change that makes an image one to be refused, and why.
+type hostile struct {
+	change func(*forged)
+	want   error
+}
+
+func refuse(t *testing.T, tests map[string]hostile) {
+	t.Helper()
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			q := valid()
+			test.change(&q)
+			if _, err := convertBytes(t, q.bytes(), 0); !errors.Is(err, test.want) {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+		})
+	}
+}
+
+func TestConvertHostileHeader(t *testing.T) {
+	refuse(t, map[string]hostile{
+		"version 1":                  {func(q *forged) { q.version = 1 }, disk.ErrUnsupported},
+		"version 4":                  {func(q *forged) { q.version = 4 }, disk.ErrUnsupported},
+		"nothing but a signature":    {func(q *forged) { q.truncate = 4 }, disk.ErrCorrupt},
+		"header cut short":           {func(q *forged) { q.truncate = 80 }, disk.ErrCorrupt},
+		"header length 0":            {func(q *forged) { q.headerLength = 0 }, disk.ErrCorrupt},
+		"header past a cluster":      {func(q *forged) { q.headerLength = 2 * forgedCluster }, disk.ErrCorrupt},
+		"header past the file":       {func(q *forged) { q.headerLength = 1 << 31 }, disk.ErrCorrupt},
+		"tiny clusters":              {func(q *forged) { q.bits = 8 }, disk.ErrCorrupt},
+		"huge clusters":              {func(q *forged) { q.bits = 22 }, disk.ErrCorrupt},
+		"clusters of 2^4294967295":   {func(q *forged) { q.bits = 1<<32 - 1 }, disk.ErrCorrupt},
+		"encrypted":                  {func(q *forged) { q.crypt = 1 }, disk.ErrEncrypted},
+		"backing file past the file": {func(q *forged) { q.backing = 1 << 60 }, disk.ErrBackingFile},
+		"marked corrupt":             {func(q *forged) { q.incompatible = 1 << 1 }, disk.ErrCorrupt},
+		"external data":              {func(q *forged) { q.incompatible = 1 << 2 }, disk.ErrUnsupported},
+		"unknown feature":            {func(q *forged) { q.incompatible = 1 << 40 }, disk.ErrUnsupported},
+		"compression without bit":    {func(q *forged) { q.compression = 1 }, disk.ErrCorrupt},
+		"bit without compression":    {func(q *forged) { q.incompatible = 1 << 3 }, disk.ErrCorrupt},
+		"unknown compression":        {func(q *forged) { q.incompatible, q.compression = 1<<3, 2 }, disk.ErrUnsupported},
+		"disk larger than its table": {func(q *forged) { q.size = 1 << 40 }, disk.ErrCorrupt},
+		"disk of 2^64":               {func(q *forged) { q.size = 1<<64 - 1 }, disk.ErrTooLarge},
+		"disk of 2^63":               {func(q *forged) { q.size = 1<<63 - 1 }, disk.ErrTooLarge},
+	})
+}
+
+func TestConvertHostileTables(t *testing.T) {
+	refuse(t, map[string]hostile{
 		"table of 2^32 entries":       {func(q *forged) { q.l1Size = 1<<32 - 1 }, disk.ErrCorrupt},
 		"table past the file":         {func(q *forged) { q.l1Offset = 1 << 40 }, disk.ErrCorrupt},
 		"table at 2^64":               {func(q *forged) { q.l1Offset = 1<<64 - forgedCluster }, disk.ErrCorrupt},
@@ -198,15 +219,7 @@ func TestConvertHostile(t *testing.T) {
 			q.l2[0] = packed(3*forgedCluster, 0)
 			copy(q.data, deflated(make([]byte, forgedCluster)))
 		}, disk.ErrCorrupt},
-	} {
-		t.Run(name, func(t *testing.T) {
-			q := valid()
-			test.change(&q)
-			if _, err := convertBytes(t, q.bytes(), 0); !errors.Is(err, test.want) {
-				t.Errorf("got %v, want %v", err, test.want)
-			}
-		})
-	}
+	})
 }
 
 func TestIsQcow2(t *testing.T) {

@@ -97,12 +97,14 @@ func TestWriteSparse(t *testing.T) {
 
 func TestWriteSparseLimit(t *testing.T) {
 	f := newFile(t, filepath.Join(t.TempDir(), "disk"))
-	data := noise(1, 3000)
-	if n, err := disk.WriteSparse(t.Context(), f, bytes.NewReader(data), 3000); err != nil || n != 3000 {
-		t.Errorf("as large as allowed: %d, %v", n, err)
-	}
-	if _, err := disk.WriteSparse(t.Context(), f, bytes.NewReader(data), 2999); !errors.Is(err, disk.ErrTooLarge) {
-		t.Errorf("one byte more than allowed: %v", err)
+	for _, size := range []int64{3000, 3 << 20, 3<<20 + 1} {
+		data := noise(1, int(size))
+		if n, err := disk.WriteSparse(t.Context(), f, bytes.NewReader(data), size); err != nil || n != size {
+			t.Errorf("as large as allowed: %d, %v", n, err)
+		}
+		if _, err := disk.WriteSparse(t.Context(), f, bytes.NewReader(data), size-1); !errors.Is(err, disk.ErrTooLarge) {
+			t.Errorf("one byte more than allowed: %v", err)
+		}
 	}
 }
 
