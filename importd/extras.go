@@ -44,7 +44,7 @@ func (s *stage) extraSuffixes() []string {
 
 // fetchExtras fetches what is there. What is not listed in the checksums is
 // left out: it cannot be trusted, and it is no reason to refuse the image.
-func (p *pulling) fetchExtras(ctx context.Context, proof *evidence, etag string) (found extras, err error) {
+func (p *pulling) fetchExtras(ctx context.Context, proof *evidence) (found extras, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, found.discard())

@@ -22,7 +22,7 @@ func (p *pulling) install(ctx context.Context, build *build, proof *evidence, ar
 	if proof.wanted {
 		p.report.log(PriorityInfo, "Checksum of '%s' is valid.", baseName(p.Request.Remote))
 	}
-	extras, err := p.fetchExtras(ctx, proof, arrived.download.ETag())
+	extras, err := p.fetchExtras(ctx, proof)
 	if err != nil {
 		return err
 	}

@@ -98,28 +98,6 @@ func (h *host) do(r importd.Request) error {
 	return h.start(r).Err()
 }
 
-// logged returns the messages of a transfer that is over.
-func (h *host) logged(id uint32) string {
-	h.t.Helper()
-	var lines []string
-	for {
-		e, err := h.events.Next(h.t.Context())
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		if e.Transfer.ID != id {
-			continue
-		}
-		switch e.Kind {
-		case importd.EventLog:
-			lines = append(lines, e.Log.Message)
-		case importd.EventRemoved:
-			return strings.Join(lines, "\n")
-		case importd.EventNew, importd.EventProgress:
-		}
-	}
-}
-
 // entries lists the image root, hidden names included.
 func (h *host) entries() []string {
 	h.t.Helper()

@@ -151,7 +151,7 @@ func (m *Manager) relay(t *Transfer, msg message) {
 		e.Kind = EventProgress
 	case msg.Log != nil:
 		e.Kind, e.Log = EventLog, *msg.Log
-		m.config.Logger.Log(context.Background(), slogLevel(e.Log.Priority), e.Log.Message, "transfer", t.id)
+		logAt(m.config.Logger, e.Log.Priority)(e.Log.Message, "transfer", t.id)
 	default:
 		return
 	}
@@ -161,16 +161,17 @@ func (m *Manager) relay(t *Transfer, msg message) {
 	m.mu.Unlock()
 }
 
-func slogLevel(priority int) slog.Level {
+// logAt picks the method of the logger for a syslog level.
+func logAt(l *slog.Logger, priority int) func(msg string, args ...any) {
 	switch {
 	case priority <= PriorityError:
-		return slog.LevelError
+		return l.Error
 	case priority == PriorityWarning:
-		return slog.LevelWarn
+		return l.Warn
 	case priority <= PriorityInfo:
-		return slog.LevelInfo
+		return l.Info
 	}
-	return slog.LevelDebug
+	return l.Debug
 }
 
 // publish needs m.mu, which also keeps the events of all transfers in order.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -172,6 +171,3 @@ func offset(f *os.File) func() int64 {
 
 // constant is a total that does not change.
 func constant(n int64) func() int64 { return func() int64 { return n } }
-
-// counter is a total or a count that another goroutine sets.
-func counter(n *atomic.Int64) func() int64 { return n.Load }

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"errors"
 	"io"
 	"sync"
 )
@@ -97,7 +98,7 @@ func (a *Ahead) WriteTo(w io.Writer) (total int64, err error) {
 				return total, err
 			}
 		}
-		if err := a.next(); err == io.EOF {
+		if err := a.next(); errors.Is(err, io.EOF) {
 			return total, nil
 		} else if err != nil {
 			return total, err

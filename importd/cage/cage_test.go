@@ -1,6 +1,7 @@
 package cage_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,7 +21,7 @@ const probeVariable = "BERTH_TEST_CAGE"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(probeVariable); dir != "" {
-		if err := probe(dir, os.Args[1] == "network"); err != nil {
+		if err := probe(context.Background(), dir, os.Args[1] == "network"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 // probe enters the cage and tries each way out; it reports the ones that work.
-func probe(dir string, network bool) error {
+func probe(ctx context.Context, dir string, network bool) error {
 	missing, err := cage.Enter(cage.Rules{
 		Read:         []string{"/usr", "/lib", "/lib64", "/bin"},
 		Write:        []string{filepath.Join(dir, "inside")},
@@ -43,10 +44,10 @@ func probe(dir string, network bool) error {
 	if len(missing) > 0 {
 		fmt.Println("missing:", missing)
 	}
-	return errors.Join(allowed(dir), refused(dir), sockets(network))
+	return errors.Join(allowed(ctx, dir), refused(ctx, dir), sockets(network))
 }
 
-func allowed(dir string) error {
+func allowed(ctx context.Context, dir string) error {
 	in := filepath.Join(dir, "inside")
 	if err := os.Mkdir(filepath.Join(in, "d"), 0o700); err != nil {
 		return err
@@ -63,36 +64,30 @@ func allowed(dir string) error {
 	if err := os.Lchown(filepath.Join(in, "f"), 1234, 1234); err != nil {
 		return err
 	}
-	if out, err := exec.Command("/bin/sh", "-c", "exit 0").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "/bin/sh", "-c", "exit 0").CombinedOutput(); err != nil {
 		return fmt.Errorf("run a program of the host: %w: %s", err, out)
 	}
 	return nil
 }
 
-func refused(dir string) error {
+func refused(ctx context.Context, dir string) error {
 	attempts := map[string]func() error{
 		"read outside":  func() error { _, err := os.ReadFile(filepath.Join(dir, "secret")); return err },
 		"write outside": func() error { return os.WriteFile(filepath.Join(dir, "secret"), nil, 0o600) },
 		"move outside":  func() error { return os.Rename(filepath.Join(dir, "inside", "f"), filepath.Join(dir, "f")) },
 		"child reads": func() error {
-			return exec.Command("/bin/sh", "-c", "exec 3< "+filepath.Join(dir, "secret")).Run()
+			return exec.CommandContext(ctx, "/bin/sh", "-c", "exec 3< "+filepath.Join(dir, "secret")).Run()
 		},
 		"mount":   func() error { return unix.Mount("none", filepath.Join(dir, "inside", "d"), "tmpfs", 0, "") },
 		"unshare": func() error { return unix.Unshare(unix.CLONE_NEWNET) },
 		"setuid binaries": func() error {
-			if v, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || v != 1 {
-				return nil
-			}
-			return os.ErrPermission
+			v, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+			return refusedUnless(err == nil && v == 1)
 		},
 		"kill capability": func() error {
-			if has, err := cap.GetProc().GetFlag(cap.Permitted, cap.KILL); err != nil || has {
-				return nil
-			}
-			if has, err := cap.GetBound(cap.KILL); err != nil || has {
-				return nil
-			}
-			return os.ErrPermission
+			has, err := cap.GetProc().GetFlag(cap.Permitted, cap.KILL)
+			bound, boundErr := cap.GetBound(cap.KILL)
+			return refusedUnless(err == nil && boundErr == nil && !has && !bound)
 		},
 	}
 	var open []string
@@ -103,6 +98,14 @@ func refused(dir string) error {
 	}
 	if len(open) > 0 {
 		return fmt.Errorf("the cage lets through: %s", strings.Join(open, ", "))
+	}
+	return nil
+}
+
+// refusedUnless makes a way out of a protection that is not there.
+func refusedUnless(there bool) error {
+	if there {
+		return os.ErrPermission
 	}
 	return nil
 }
@@ -134,7 +137,7 @@ func TestCage(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "secret"), []byte("host"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command("/proc/self/exe", mode)
+			cmd := exec.CommandContext(t.Context(), "/proc/self/exe", mode)
 			cmd.Env = append(os.Environ(), probeVariable+"="+dir)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
