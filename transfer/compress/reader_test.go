@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -246,5 +247,33 @@ func TestReaderClosesEarly(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The data does not compress, so that most bytes are its own and only checksums
+// see what happens to them.
+func TestReaderFindsEveryChangedByte(t *testing.T) {
+	data := make([]byte, 300)
+	_, _ = rand.NewChaCha8([32]byte{7}).Read(data)
+	for _, s := range []sample{
+		{"gzip", compress.Gzip, by("gzip", "-c")},
+		{"bzip2", compress.Bzip2, by("bzip2", "-c")},
+		{"xz crc32", compress.XZ, by("xz", "-0", "-C", "crc32", "-c")},
+		{"xz crc64", compress.XZ, by("xz", "-0", "-c")},
+		{"xz sha256", compress.XZ, by("xz", "-0", "-C", "sha256", "-c")},
+		{"zstd", compress.Zstd, by("zstd", "-c")},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			stream := s.make(t, data)
+			for i := range stream {
+				stream[i] ^= 0x20
+				got, f, err := decode(t, compress.Tools{}, bytes.NewReader(stream))
+				if err == nil && f == s.format && !bytes.Equal(got, data) {
+					t.Errorf("byte %d of %d changed: other data and no error", i, len(stream))
+				}
+				stream[i] ^= 0x20
+			}
+		})
 	}
 }
