@@ -11,12 +11,14 @@ import (
 
 // onBus prepares the service for the system bus, and has it ask polkit there.
 // A host without one is served all the same.
-func onBus(service *importapi.Service, log *daemon.Log, group int) *importapi.Bus {
+func onBus(service *importapi.Service, log *daemon.Log, idle *daemon.Idle, local polkit.Local) *importapi.Bus {
 	tree := &bus.Tree{}
 	tree.Add(bus.LogControlPath, bus.LogControl{
-		Priority: log.Priority, SetPriority: log.SetPriority, Target: log.Target(), Identifier: "importd",
+		Priority: log.Priority, SetPriority: log.SetPriority, Target: log.Target(), Identifier: "systemd-importd",
 	}.Object())
-	b := service.NewBus(bus.Config{Address: bus.SystemAddress(os.Getenv), Tree: tree, Logger: log.Logger})
-	service.Auth = polkit.Authority{Conn: b.Conn, Local: polkit.Local{Group: group}}
+	b := service.NewBus(bus.Config{
+		Address: bus.SystemAddress(os.Getenv), Tree: tree, Hold: idle.Hold, Logger: log.Logger,
+	})
+	service.Auth = polkit.Authority{Conn: b.Conn, Local: local}
 	return b
 }

@@ -57,16 +57,15 @@ func serve(ctx context.Context, o daemon.Options) error {
 		Locations: locations, UserAgent: "berth-importd/" + version, Logger: log.Logger,
 	})
 	defer manager.Close()
-	service := &importapi.Service{
-		Manager: manager, Images: images.NewStore(locations), Auth: polkit.Local{Group: o.Group},
-	}
+	service := &importapi.Service{Manager: manager, Images: images.NewStore(locations)}
 	idle := daemon.NewIdle(daemon.IdleTime(activated, os.Getenv))
+	systemBus := onBus(service, log, idle, polkit.Local{Group: o.Group})
 	server, err := varlinkServer(service, log, idle)
 	if err != nil {
 		return err
 	}
 	log.Info("importd is ready", "version", version)
-	services := append(server.Services(listeners), keepBusy(manager, idle))
+	services := append(server.Services(listeners), keepBusy(manager, idle), systemBus.Run)
 	return daemon.Run(ctx, log, idle, services...)
 }
 
