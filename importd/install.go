@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"berth/images"
+	"berth/images/copytree"
 
 	"golang.org/x/sys/unix"
 )
@@ -78,11 +79,35 @@ func (p *pulling) installCopy(ctx context.Context, pristine string) (err error) 
 // what was asked, so what goes wrong after that is a warning.
 func (s *stage) name(ctx context.Context, pending *images.Pending, name string, o images.CommitOptions) error {
 	err := pending.Commit(ctx, name, o)
+	if err == nil && name == s.localFile() && s.Request.Force {
+		err = s.removeOtherForms(ctx)
+	}
 	if errors.Is(err, images.ErrAuxiliary) {
 		s.report.log(PriorityWarning, "Image is in place, but: %v", err)
 		return nil
 	}
 	return err
+}
+
+// removeOtherForms removes an image of the same name that is of another form: a
+// disk that a tree replaces, or a tree that a disk does. They do not collide in
+// the file system, but one would hide the other.
+func (s *stage) removeOtherForms(ctx context.Context) (err error) {
+	root, err := os.Open(s.Request.ImageRoot)
+	if err != nil {
+		return fmt.Errorf("replace image %q: %w: %w", s.Request.Local, images.ErrAuxiliary, err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	for _, suffix := range []string{"", ".raw", ".mstack"} {
+		other := s.Request.Local + suffix
+		if other == s.localFile() {
+			continue
+		}
+		if err := copytree.Remove(ctx, root, other); err != nil {
+			return fmt.Errorf("remove %q, which was replaced: %w: %w", other, images.ErrAuxiliary, err)
+		}
+	}
+	return nil
 }
 
 // finishImage does what an image needs before it is named.

@@ -132,6 +132,25 @@ func TestImportQcow2(t *testing.T) {
 	}
 }
 
+// An image of another form must not be left to hide the one that replaces it.
+func TestForceReplacesOtherForm(t *testing.T) {
+	h := newHost(t)
+	if err := h.do(importd.Request{Kind: importd.ImportTar, Local: "a", File: temp(t, tree(t))}); err != nil {
+		t.Fatal(err)
+	}
+	r := importd.Request{Kind: importd.ImportRaw, Local: "a", File: temp(t, noise(5000))}
+	if err := h.do(r); !errors.Is(err, syscall.EEXIST) {
+		t.Errorf("a disk beside a tree: %v", err)
+	}
+	r.Force, r.File = true, temp(t, noise(5000))
+	if err := h.do(r); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.entries(); !slices.Equal(got, []string{"a.raw"}) {
+		t.Errorf("the image root has %q", got)
+	}
+}
+
 func TestImportFileSystem(t *testing.T) {
 	h := newHost(t)
 	dir := t.TempDir()
