@@ -43,7 +43,7 @@ func run(ctx context.Context, c *console.Console, args []string) error {
 	switch {
 	case err != nil:
 		return err
-	case t.listed:
+	case t.Listed:
 		return nil
 	case t.help:
 		return t.showHelp(ctx, nil)

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"berth/cmd/internal/cli"
@@ -18,8 +17,6 @@ import (
 // options are those of the command line.
 type options struct {
 	help, version bool
-	// listed is set when an option was asked for its values: nothing else is done.
-	listed bool
 
 	user          bool
 	host, machine string
@@ -66,37 +63,18 @@ func (t *tool) flags() *pflag.FlagSet {
 	return f
 }
 
-// oneOf picks a word of a list; "help" prints the list.
-func oneOf[T ~string](t *tool, text string, list ...T) (T, error) {
-	if text == "help" {
-		for _, word := range list {
-			fmt.Fprintln(t.Stdout, word)
-		}
-		t.listed = true
-		return "", nil
-	}
-	if !slices.Contains(list, T(text)) {
-		words := make([]string, len(list))
-		for i, word := range list {
-			words[i] = string(word)
-		}
-		return "", fmt.Errorf("it must be one of %s", strings.Join(words, ", "))
-	}
-	return T(text), nil
-}
-
 func (t *tool) setVerify(text string) (err error) {
-	t.verify, err = oneOf(t, text, importd.VerifyNo, importd.VerifyChecksum, importd.VerifySignature)
+	t.verify, err = console.Choice(t.Console, text, importd.VerifyNo, importd.VerifyChecksum, importd.VerifySignature)
 	return err
 }
 
 func (t *tool) setFormat(text string) (err error) {
-	t.format, err = oneOf(t, text, compress.None, compress.XZ, compress.Gzip, compress.Bzip2, compress.Zstd)
+	t.format, err = console.Choice(t.Console, text, compress.None, compress.XZ, compress.Gzip, compress.Bzip2, compress.Zstd)
 	return err
 }
 
 func (t *tool) setClass(text string) (err error) {
-	t.class, err = oneOf(t, text, images.Classes()...)
+	t.class, err = console.Choice(t.Console, text, images.Classes()...)
 	return err
 }
 

@@ -24,6 +24,8 @@ type Console struct {
 	NoPager bool
 	// Quiet shows warnings and errors only.
 	Quiet bool
+	// Listed is set when an option was asked what it takes: nothing else is done.
+	Listed bool
 
 	Stdin, Stdout, Stderr *os.File
 	Getenv                func(string) string

@@ -1,6 +1,12 @@
 package console
 
-import "github.com/spf13/pflag"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
 
 // Action is what an option without argument does.
 type Action func() error
@@ -34,3 +40,22 @@ func (Checked) String() string { return "" }
 
 // Type is the name of the kind of value.
 func (Checked) Type() string { return "value" }
+
+// Choice picks a word of a list; "help" prints the list.
+func Choice[T ~string](c *Console, text string, list ...T) (T, error) {
+	if text == "help" {
+		c.Listed = true
+		for _, word := range list {
+			fmt.Fprintln(c.Stdout, word)
+		}
+		return "", nil
+	}
+	if !slices.Contains(list, T(text)) {
+		words := make([]string, len(list))
+		for i, word := range list {
+			words[i] = string(word)
+		}
+		return "", fmt.Errorf("it must be one of %s", strings.Join(words, ", "))
+	}
+	return T(text), nil
+}

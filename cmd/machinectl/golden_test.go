@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/cmd/internal/cli"
+	"berth/cmd/internal/console"
+	"berth/cmd/internal/machineapi"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// golden is what machined or machinectl of systemd 262 printed.
+func golden(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata/golden", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// replies are what machined of systemd 262 answered.
+func replies[T any](t *testing.T, name string) (list []T) {
+	t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(golden(t, name)))
+	for decoder.More() {
+		var item T
+		if err := decoder.Decode(&item); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, item)
+	}
+	return list
+}
+
+func named[T any](t *testing.T, list []T, is func(T) bool) T {
+	t.Helper()
+	for _, item := range list {
+		if is(item) {
+			return item
+		}
+	}
+	t.Fatal("no such reply")
+	panic("unreachable")
+}
+
+// toolFor returns a tool that writes to files, and what reads its standard output
+// from the beginning.
+func toolFor(t *testing.T, args ...string) (tool *tool, stdout func() string) {
+	t.Helper()
+	dir := t.TempDir()
+	open := func(name string) *os.File {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return f
+	}
+	tool = newTool(&console.Console{
+		Tool: "machinectl", Stdin: open("in"), Stdout: open("out"), Stderr: open("err"),
+		Getenv: func(string) string { return "" },
+	})
+	if _, err := cli.ParseOptions(tool.flags(), args, nil); err != nil {
+		t.Fatal(err)
+	}
+	return tool, func() string {
+		text, err := io.ReadAll(io.NewSectionReader(tool.Stdout, 0, 1<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+}
+
+func TestListsLookLikeThoseOfSystemd(t *testing.T) {
+	machines := replies[machineapi.Machine](t, "varlink-machine-list.json")
+	images := replies[machineapi.Image](t, "varlink-image-list.json")
+	for _, mode := range []struct{ option, suffix string }{{"--output=short", ".txt"}, {"--output=json", ".json"}} {
+		tool, stdout := toolFor(t, mode.option)
+		if err := tool.showList(t.Context(), tool.machineTable(machines), "machines"); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(golden(t, "machinectl-list"+mode.suffix), stdout()); diff != "" {
+			t.Error(diff)
+		}
+		tool, stdout = toolFor(t, mode.option)
+		if err := tool.showList(t.Context(), tool.imageTable(images, time.UTC), "images"); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(golden(t, "machinectl-list-images"+mode.suffix), stdout()); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestStatusLooksLikeThatOfSystemd(t *testing.T) {
+	run1 := named(t, replies[machineapi.Machine](t, "varlink-machine-list.json"),
+		func(m machineapi.Machine) bool { return m.Name == "run1" })
+	names := map[int]string{120: "init", 114: "systemd-nspawn"}
+	got := machineStatus(run1, statusContext{
+		time.UTC, time.UnixMicro(1795474514999999), func(pid int) string { return names[pid] },
+	})
+	var want strings.Builder
+	for line := range strings.Lines(golden(t, "machinectl-status.txt")) {
+		// Varlink does not tell the interfaces; processes are those of the moment.
+		if !strings.Contains(line, "Iface:") && !strings.Contains(line, "─") {
+			want.WriteString(line)
+		}
+	}
+	if diff := cmp.Diff(want.String(), got); diff != "" {
+		t.Error(diff)
+	}
+	tree := named(t, replies[machineapi.Image](t, "varlink-image-list.json"),
+		func(i machineapi.Image) bool { return i.Name == "tree" })
+	got = describeImage(tree, statusContext{zone: time.UTC, now: time.UnixMicro(1795474515000000)})
+	if diff := cmp.Diff(golden(t, "machinectl-image-status.txt"), got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPropertiesLookLikeThoseOfSystemd(t *testing.T) {
+	run1 := named(t, replies[machineapi.Machine](t, "varlink-machine-list.json"),
+		func(m machineapi.Machine) bool { return m.Name == "run1" })
+	tree := named(t, replies[machineapi.Image](t, "varlink-image-list.json"),
+		func(i machineapi.Image) bool { return i.Name == "tree" })
+	for name, list := range map[string][]property{
+		"machinectl-show.txt":         machineProperties(run1, time.UTC),
+		"machinectl-show-image.txt":   imageProperties(tree, time.UTC),
+		"machinectl-show-manager.txt": poolProperties(),
+	} {
+		var out bytes.Buffer
+		tool, _ := toolFor(t)
+		if err := tool.printProperties(&out, list); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(golden(t, name), out.String()); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
