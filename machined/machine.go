@@ -71,6 +71,9 @@ type Machine struct {
 
 	// cgroup is the path of the unit in the cgroup tree, for the unit's backend.
 	cgroup string
+	// supervised: the supervisor runs just this machine, so that ending the
+	// machine begins with asking the supervisor.
+	supervised bool
 	// managed is set for machines that Start started: exit status 133 of the
 	// supervisor then asks for another start.
 	managed bool

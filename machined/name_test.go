@@ -47,6 +47,8 @@ func TestUnitOwnership(t *testing.T) {
 		{Machine{Name: "foo", Unit: "systemd-nspawn@foo.service", Subgroup: "payload"}, false, true},
 		{Machine{Name: "foo", Unit: "systemd-nspawn@bar.service", Subgroup: "payload"}, false, false},
 		{Machine{Name: "foo", Unit: "libvirtd.service"}, true, true},
+		{Machine{Name: "foo", Unit: "cron.service", UID: 1000}, false, false},
+		{Machine{Name: "foo", Unit: ScopeName("foo"), UID: 1000}, true, true},
 		{Machine{Name: "foo", Unit: "session-3.scope"}, false, false},
 		{Machine{Name: "foo", Unit: "user@1000.service", Subgroup: "machine.slice/a.scope"}, false, false},
 		{Machine{Name: "foo"}, false, false},

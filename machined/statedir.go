@@ -26,12 +26,16 @@ func openStateDir(path string) (stateDir, error) {
 	return stateDir{path: path}, nil
 }
 
-// save writes the file of m. Nothing else in the directory is touched but the
-// link of its unit.
+// save writes the file of m. Nothing else in the directory is touched.
 func (d stateDir) save(m Machine) error {
 	if err := d.replace(m.Name, formatState(m)); err != nil {
 		return fmt.Errorf("write state of machine %s: %w", m.Name, err)
 	}
+	return nil
+}
+
+// linkUnit makes the link from the unit of m, if all of the unit is m's.
+func (d stateDir) linkUnit(m Machine) error {
 	if !m.ownsWholeUnit() {
 		return nil
 	}
@@ -76,7 +80,7 @@ func (d stateDir) link(name, target string) error {
 	return os.Rename(temp, path)
 }
 
-// remove deletes what save made. A link that leads to another machine stays.
+// remove deletes what save and linkUnit made. A link that leads to another machine stays.
 func (d stateDir) remove(m Machine) error {
 	var linkErr error
 	if m.Unit != "" {

@@ -38,7 +38,7 @@ func TestStateDirLinksOnlyWholeUnits(t *testing.T) {
 	whole, part := run1(), run1()
 	whole.Unit = ScopeName("run1")
 	part.Name, part.Subgroup = "part", "payload"
-	if err := errors.Join(dir.save(whole), dir.save(whole), dir.save(part)); err != nil {
+	if err := errors.Join(dir.save(whole), dir.linkUnit(whole), dir.linkUnit(whole), dir.save(part), dir.linkUnit(part)); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := names(t, dir.path), []string{"part", "run1", "unit:machine-run1.scope"}; !slices.Equal(got, want) {
@@ -64,7 +64,7 @@ func TestStateDirLinkFollowsTheLastMachine(t *testing.T) {
 	dir := testStateDir(t)
 	first, second := run1(), run1()
 	first.Unit, second.Unit, second.Name = "qemu.service", "qemu.service", "run2"
-	if err := errors.Join(dir.save(first), dir.save(second), dir.remove(first)); err != nil {
+	if err := errors.Join(dir.linkUnit(first), dir.linkUnit(second), dir.remove(first)); err != nil {
 		t.Fatal(err)
 	}
 	if target, err := os.Readlink(filepath.Join(dir.path, "unit:qemu.service")); err != nil || target != "run2" {
@@ -113,7 +113,7 @@ func TestStateDirLoad(t *testing.T) {
 	dir := testStateDir(t)
 	m := run1()
 	m.Unit = ScopeName("run1")
-	if err := dir.save(m); err != nil {
+	if err := errors.Join(dir.save(m), dir.linkUnit(m)); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{

@@ -43,8 +43,11 @@ func formatState(m Machine) []byte {
 	writeText(&b, "CONTROL_ADDRESS", m.ControlAddress)
 	writeText(&b, "SUBGROUP", m.Subgroup)
 	writeText(&b, "CGROUP", m.cgroup)
+	if m.supervised {
+		b.WriteString("SUPERVISED=yes\n")
+	}
 	if m.managed {
-		writeText(&b, "MANAGED", "yes")
+		b.WriteString("MANAGED=yes\n")
 	}
 	return b.Bytes()
 }

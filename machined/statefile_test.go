@@ -42,7 +42,8 @@ func TestStateFileIsThatOfTheStockDaemon(t *testing.T) {
 
 func TestStateFileRoundTrip(t *testing.T) {
 	m := run1()
-	m.Unit, m.Subgroup, m.cgroup, m.managed = `machine-foo\x2dbar.scope`, "payload/a b", `/machine.slice/machine-foo\x2dbar.scope`, true
+	m.Unit, m.Subgroup, m.cgroup = `machine-foo\x2dbar.scope`, "payload/a b", `/machine.slice/machine-foo\x2dbar.scope`
+	m.supervised, m.managed = true, true
 	m.RootDirectory = "/srv/it's \"$HOME\" `x` \\ ende "
 	m.Service = "trailing blanks  "
 	m.SSHAddress, m.SSHPrivateKeyPath, m.ControlAddress = "vsock/7", "/run/kéy", "/run/c;d"

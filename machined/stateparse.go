@@ -79,6 +79,8 @@ func (m *Machine) setState(key, value string) (err error) {
 		err = m.setInterfaces(value)
 	case "VSOCK_CID":
 		m.VSockCID, err = parseUint32(value)
+	case "SUPERVISED":
+		m.supervised = value == "yes"
 	case "MANAGED":
 		m.managed = value == "yes"
 	}

@@ -11,9 +11,11 @@ func sharedUnit(unit string) bool {
 		unit == "init.scope"
 }
 
-// ownsWholeUnit reports whether every process of the unit belongs to m.
+// ownsWholeUnit reports whether every process of the unit belongs to m. A plain
+// user is believed that only of a scope that was made for the machine: the
+// process may run in a system service, as cron jobs do.
 func (m Machine) ownsWholeUnit() bool {
-	return m.Unit != "" && m.Subgroup == "" && !sharedUnit(m.Unit)
+	return m.Unit != "" && m.Subgroup == "" && !sharedUnit(m.Unit) && (m.UID == 0 || m.Unit == ScopeName(m.Name))
 }
 
 // mayStopUnit reports whether the unit is there for the sake of m alone: all of

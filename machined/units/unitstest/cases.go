@@ -150,6 +150,35 @@ func stopEscalates(t *testing.T, units machined.Units) {
 	waitEnd(t, leader)
 }
 
+// A unit of the same name that is made while an earlier one is being stopped has
+// nothing to do with that.
+func stopEndsWithItsUnit(t *testing.T, units machined.Units) {
+	fifo := t.TempDir() + "/fifo"
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old, _ := shell(t, "trap 'echo asked >"+fifo+"' TERM; echo ready; while :; do sleep 0.05; done")
+	unit := startScope(t, units, scopeName(t), old)
+	stopped := make(chan error, 1)
+	go func() { stopped <- units.Stop(t.Context(), unit, grace, old) }()
+	if _, err := os.ReadFile(fifo); err != nil { // now Stop is waiting
+		t.Fatal(err)
+	}
+	leader, _ := shell(t, idle)
+	startScope(t, units, scopeName(t), leader)
+	select {
+	case err := <-stopped:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("Stop goes on with the next unit of that name")
+	}
+	if !leader.Alive() {
+		t.Fatal("Stop killed the next leader")
+	}
+}
+
 func stopGivesUpWithContext(t *testing.T, units machined.Units) {
 	leader, _ := shell(t, "trap '' TERM; echo ready; while :; do sleep 0.05; done")
 	unit := startScope(t, units, scopeName(t), leader)

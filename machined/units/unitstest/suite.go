@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) machined.Units) {
 		{"ServiceThatEndsAtOnce", serviceThatEndsAtOnce},
 		{"StopAsksFirst", stopAsksFirst},
 		{"StopEscalates", stopEscalates},
+		{"StopEndsWithItsUnit", stopEndsWithItsUnit},
 		{"StopGivesUpWithContext", stopGivesUpWithContext},
 		{"UnknownUnit", unknownUnit},
 		{"UnitOfNobody", unitOfNobody},

@@ -1,0 +1,125 @@
+package machined
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+)
+
+// List returns all machines, ".host" first and the others by name.
+func (m *Manager) List() []Machine {
+	m.mu.Lock()
+	list := make([]Machine, 0, len(m.table.byName)+1)
+	for _, e := range m.table.byName {
+		list = append(list, e.Machine.clone())
+	}
+	m.mu.Unlock()
+	slices.SortFunc(list, func(a, b Machine) int { return cmp.Compare(a.Name, b.Name) })
+	if host, err := m.Find(HostName); err == nil {
+		list = slices.Insert(list, 0, host)
+	}
+	return list
+}
+
+// Find returns the machine of that name; [ErrNoSuchMachine].
+func (m *Manager) Find(name string) (Machine, error) {
+	if name == HostName && m.config.Host {
+		return hostMachine(), nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, err := m.table.find(name)
+	if err != nil {
+		return Machine{}, err
+	}
+	return e.Machine.clone(), nil
+}
+
+// maxAncestors bounds the way up; the kernel's own limit is 32 PID namespaces
+// and no limit of generations.
+const maxAncestors = 4096
+
+// FindByPID returns the machine that a process belongs to: the one it leads, or
+// whose unit it is in, or else the same for its parent, and so on.
+// [ErrNoMachineForPID], also if there is no such process.
+func (m *Manager) FindByPID(ctx context.Context, pid int) (Machine, error) {
+	none := fmt.Errorf("process %d: %w", pid, ErrNoMachineForPID)
+	for range maxAncestors {
+		if pid <= 1 {
+			break
+		}
+		found, parent, err := m.findStep(ctx, pid)
+		if errors.Is(err, ErrNoSuchProcess) {
+			break
+		}
+		if err != nil {
+			return Machine{}, fmt.Errorf("find machine of process %d: %w", pid, err)
+		}
+		if found != nil {
+			return *found, nil
+		}
+		pid = parent
+	}
+	return Machine{}, none
+}
+
+// findStep looks at one process, which is held so that its number stays its own.
+func (m *Manager) findStep(ctx context.Context, pid int) (_ *Machine, parent int, err error) {
+	p, err := OpenProcess(pid)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	unit, err := m.units.UnitOf(ctx, pid)
+	if err != nil {
+		return nil, 0, err
+	}
+	parent, err = parentOf(pid)
+	if err == nil && !p.Alive() {
+		err = ErrNoSuchProcess
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.table.byLeader[pid]
+	if e == nil || e.Leader != p.ProcessID {
+		e = m.table.byUnit[unit.Name]
+	}
+	if e == nil {
+		return nil, parent, nil
+	}
+	found := e.Machine.clone()
+	return &found, 0, nil
+}
+
+func parentOf(pid int) (int, error) {
+	fields, err := statFields(pid)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(string(fields[1]))
+}
+
+// statFields returns the fields of /proc/PID/stat (proc_pid_stat(5)) from the
+// third on, the state.
+func statFields(pid int) ([][]byte, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, ErrNoSuchProcess
+	}
+	if err != nil {
+		return nil, err
+	}
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:]) // the name may hold anything
+	if len(fields) < 20 {
+		return nil, fmt.Errorf("read state of process %d: %d fields", pid, len(fields))
+	}
+	return fields, nil
+}

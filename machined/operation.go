@@ -1,0 +1,36 @@
+package machined
+
+import (
+	"context"
+	"fmt"
+)
+
+// maxOperations is how many operations may run at once, over all machines and
+// images.
+const maxOperations = 64
+
+// operate runs a long job in the caller's goroutine. It ends early when ctx does
+// or the Manager is closed; [ErrTooManyOperations] if it may not begin.
+func (m *Manager) operate(ctx context.Context, what string, job func(context.Context) error) error {
+	select {
+	case m.operations <- struct{}{}:
+		defer func() { <-m.operations }()
+	default:
+		return fmt.Errorf("%s: %w: %d are running", what, ErrTooManyOperations, maxOperations)
+	}
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return fmt.Errorf("%s: %w", what, ErrClosed)
+	}
+	m.background.Add(1)
+	m.mu.Unlock()
+	defer m.background.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(m.ctx, func() { cancel(ErrClosed) })()
+	if err := job(ctx); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
