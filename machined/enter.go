@@ -1,0 +1,47 @@
+package machined
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"berth/machined/nsenter"
+)
+
+// enter calls f with the machine of that name and its leader, or this process
+// in place of the host's. Virtual machines have no inside that the host's
+// kernel knows of: [ErrNotSupported].
+func (m *Manager) enter(name string, f func(Machine, nsenter.Target) error) (err error) {
+	machine, leader, err := m.inside(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, leader.Close()) }()
+	if machine.Class == ClassVM {
+		return fmt.Errorf("look into virtual machine %s: %w", name, ErrNotSupported)
+	}
+	err = f(machine, nsenter.Target{PID: leader.PID, PIDFD: leader.PIDFD()})
+	if errors.Is(err, nsenter.ErrGone) {
+		err = fmt.Errorf("%w: %w", ErrNoSuchMachine, err)
+	}
+	if err != nil {
+		return fmt.Errorf("machine %s: %w", name, err)
+	}
+	return nil
+}
+
+// inside returns the machine and a handle of the process that is looked into.
+func (m *Manager) inside(name string) (Machine, *Process, error) {
+	if name == HostName && m.config.Host {
+		self, err := OpenProcess(os.Getpid())
+		return hostMachine(), self, err
+	}
+	h, err := m.hold(name)
+	if err != nil {
+		return Machine{}, nil, err
+	}
+	if h.supervisor != nil {
+		err = h.supervisor.Close()
+	}
+	return h.Machine, h.leader, err
+}

@@ -1,0 +1,72 @@
+package machined
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"berth/machined/nsenter"
+)
+
+// ErrUnsafeMachine means that the machine belongs to a plain user and has no user
+// namespace of its own, so that root in it would be root of the host, in an
+// environment made by that user. Nobody may run anything in it.
+var ErrUnsafeMachine = errors.New("machine of a plain user shares the host's user namespace")
+
+// ExecRequest is a command to run in a machine.
+type ExecRequest struct {
+	// Argv is the command and its arguments; a first word without a slash is
+	// searched for in PATH, within the machine.
+	Argv []string
+	// Env is added to a clean environment.
+	Env []string
+	// User is a name or number that the machine knows; empty means root.
+	User string
+	// Dir is an absolute path in the machine; empty means the user's home.
+	Dir string
+	// Stdin, Stdout and Stderr stay the caller's; nil is the machine's /dev/null.
+	Stdin, Stdout, Stderr *os.File
+}
+
+// ExecResult is how the command ended.
+type ExecResult struct {
+	// ExitCode is the exit status, or 128 + Signal.
+	ExitCode int
+	// Signal is what killed the command, or 0.
+	Signal syscall.Signal
+}
+
+// Exec runs a command in a machine and waits for it. Canceling ctx kills the
+// command and what it started. A command that could not be started is an error
+// that wraps one of package nsenter: ErrCommandNotFound, ErrNotExecutable,
+// ErrUnknownUser, ErrNoDirectory, ErrInvalid; or it is [ErrUnsafeMachine],
+// [ErrNotSupported] or [ErrNoSuchMachine].
+func (m *Manager) Exec(ctx context.Context, name string, request ExecRequest) (result ExecResult, err error) {
+	err = m.enter(name, func(machine Machine, t nsenter.Target) error {
+		if err := machine.safeToEnter(t); err != nil {
+			return err
+		}
+		got, err := nsenter.Exec(ctx, t, nsenter.Spec(request))
+		result = ExecResult(got)
+		return err
+	})
+	return result, err
+}
+
+// safeToEnter refuses machines in which the ids of the host count but whose
+// owner is not root: program, libraries and files would be the owner's choice.
+func (m Machine) safeToEnter(t nsenter.Target) error {
+	if m.UID == 0 || m.Class == ClassHost {
+		return nil
+	}
+	foreign, err := t.Foreign()
+	if err != nil {
+		return err
+	}
+	if foreign&nsenter.User == 0 {
+		return fmt.Errorf("run command: owner is user %d: %w", m.UID, ErrUnsafeMachine)
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package machined
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"berth/images"
+	"berth/machined/nsenter"
+)
+
+// maxOSRelease bounds the file that is read of a machine.
+const maxOSRelease = 256 << 10
+
+// OSRelease reads a machine's os-release(5), in the order of the file. A machine
+// without one is os.ErrNotExist.
+func (m *Manager) OSRelease(ctx context.Context, name string) (fields []images.KeyValue, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	err = m.enter(name, func(_ Machine, t nsenter.Target) (err error) {
+		root, err := t.Root()
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, root.Close()) }()
+		text, err := nsenter.ReadFile(root, "/etc/os-release", maxOSRelease)
+		if errors.Is(err, os.ErrNotExist) {
+			text, err = nsenter.ReadFile(root, "/usr/lib/os-release", maxOSRelease)
+		}
+		if err != nil {
+			return fmt.Errorf("read OS release: %w", err)
+		}
+		fields = images.ParseOSRelease(text)
+		return nil
+	})
+	return fields, err
+}
+
+// UIDShift returns the number on the host of a machine's uid 0, where the
+// machine maps one range of at least 65534 ids from 0 on, the same for users
+// and groups. Any other mapping is [ErrNotSupported].
+func (m *Manager) UIDShift(ctx context.Context, name string) (shift uint32, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	err = m.enter(name, func(machine Machine, t nsenter.Target) error {
+		if machine.Class == ClassHost {
+			return nil
+		}
+		maps := [2]string{}
+		for i, name := range []string{"uid_map", "gid_map"} {
+			text, err := os.ReadFile("/proc/" + strconv.Itoa(t.PID) + "/" + name)
+			if errors.Is(err, unix.ESRCH) {
+				err = nsenter.ErrGone
+			}
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("read id map: %w", err)
+			}
+			maps[i] = string(text)
+		}
+		// Only now is it sure that the maps were the leader's.
+		if _, err := t.Foreign(); err != nil {
+			return err
+		}
+		var err error
+		shift, err = parseShift(maps[0], maps[1])
+		return err
+	})
+	return shift, err
+}
+
+// minShiftRange is what the original demands: every id but nobody.
+const minShiftRange = 65534
+
+// parseShift reads the two maps (user_namespaces(7)). Kernels without user
+// namespaces have none.
+func parseShift(uids, gids string) (uint32, error) {
+	if uids == "" && gids == "" {
+		return 0, nil
+	}
+	fields := strings.Fields(uids)
+	if uids != gids || len(fields) != 3 {
+		return 0, fmt.Errorf("complex id mapping: %w", ErrNotSupported)
+	}
+	var numbers [3]uint32
+	for i, field := range fields {
+		n, err := strconv.ParseUint(field, 10, 32)
+		if err != nil {
+			return 0, fmt.Errorf("id mapping: %w: %w", ErrNotSupported, err)
+		}
+		numbers[i] = uint32(n)
+	}
+	if inner, length := numbers[0], numbers[2]; inner != 0 || length < minShiftRange {
+		return 0, fmt.Errorf("complex id mapping: %w", ErrNotSupported)
+	}
+	return numbers[1], nil
+}
