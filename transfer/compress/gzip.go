@@ -2,6 +2,7 @@ package compress
 
 import (
 	"bufio"
+	"errors"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
@@ -24,7 +25,7 @@ func newGzipReader(in *bufio.Reader) (*gzipReader, error) {
 
 func (g *gzipReader) Read(p []byte) (int, error) {
 	n, err := g.member.Read(p)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = g.next()
 	}
 	return n, err
@@ -37,7 +38,7 @@ func (g *gzipReader) WriteTo(w io.Writer) (total int64, err error) {
 		if err == nil {
 			err = g.next()
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return total, nil
 		}
 		if err != nil {
@@ -53,7 +54,7 @@ func (g *gzipReader) WriteTo(w io.Writer) (total int64, err error) {
 func (g *gzipReader) next() error {
 	head, err := g.in.Peek(2)
 	switch {
-	case err != nil && err != io.EOF:
+	case err != nil && !errors.Is(err, io.EOF):
 		return err
 	case len(head) == 0:
 		return io.EOF
@@ -90,7 +91,7 @@ func onlyZeros(in *bufio.Reader) error {
 // unexpected turns an end of data in the middle of a structure into the error it
 // is.
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

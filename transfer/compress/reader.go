@@ -41,7 +41,7 @@ func (t Tools) NewReader(ctx context.Context, r io.Reader) (*Reader, error) {
 	src := &source{r: r}
 	in := bufio.NewReaderSize(src, bufferSize)
 	prefix, err := in.Peek(MagicLen)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read start of data: %w", err)
 	}
 	d := &Reader{format: Detect(prefix), source: src}
@@ -86,7 +86,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 
 // WriteTo decodes all that is left to w. An error of w is returned as it is.
 func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
-	if r.err == io.EOF {
+	if ended(r.err) {
 		return 0, nil
 	}
 	if r.err != nil {
@@ -105,7 +105,7 @@ func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
 	if err == nil {
 		err = io.EOF
 	}
-	if r.err = r.judge(err); r.err == io.EOF {
+	if r.err = r.judge(err); ended(r.err) {
 		return n, nil
 	}
 	return n, r.err
@@ -129,7 +129,7 @@ func (r *Reader) judge(err error) error {
 	if cause := r.source.err.Load(); cause != nil {
 		return fmt.Errorf("read data to decode: %w", *cause)
 	}
-	if err == io.EOF {
+	if ended(err) {
 		return io.EOF
 	}
 	known := []error{
@@ -142,6 +142,12 @@ func (r *Reader) judge(err error) error {
 		}
 	}
 	return fmt.Errorf("decode %s: %w: %w", r.format, ErrCorrupt, err)
+}
+
+// ended tells the orderly end from errors that wrap io.EOF, as those of net/http
+// for a lost connection do.
+func ended(err error) bool {
+	return err == io.EOF //nolint:errorlint // only the bare value is the end
 }
 
 // source remembers the error of a reader, which decoders replace by their own.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash"
 	"hash/crc32"
@@ -53,7 +54,7 @@ func newXZBlock(in *counter, size byte, flags [2]byte) (*xzBlock, error) {
 		return nil, fmt.Errorf("%w: checksum of a block header", ErrCorrupt)
 	}
 	window, err := b.parseHeader(body[1], bytes.NewReader(body[2:]))
-	if err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = fmt.Errorf("%w: block header too short", ErrCorrupt)
 	}
 	if err != nil {
@@ -118,7 +119,7 @@ func (b *xzBlock) Read(p []byte) (int, error) {
 	if b.check != nil {
 		_, _ = b.check.Write(p[:n]) // a hash never fails
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		if err := b.end(); err != nil {
 			return n, err
 		}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash"
 	"hash/crc32"
@@ -47,7 +48,7 @@ func (x *xzStreams) Read(p []byte) (int, error) {
 			continue
 		}
 		n, err := x.block.Read(p)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			x.blocks.add(x.block.unpadded, x.block.uncompressed)
 			x.block, err = nil, nil
 		}
@@ -84,7 +85,7 @@ func (x *xzStreams) beginStream() error {
 	}
 	x.first = false
 	magic, err := x.in.in.Peek(len(xzMagic))
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if !strings.HasPrefix(xzMagic, string(magic)) {
@@ -110,7 +111,7 @@ func (x *xzStreams) beginStream() error {
 func (x *xzStreams) skipPadding() error {
 	for zeros := 0; ; zeros++ {
 		next, err := x.in.in.Peek(1)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if err == nil && next[0] == 0 {

@@ -46,8 +46,6 @@ func zstdError(err error) error {
 		return fmt.Errorf("%w: %w", ErrMemory, err)
 	case errors.Is(err, zstd.ErrUnknownDictionary):
 		return fmt.Errorf("%w: made with a dictionary", ErrUnsupported)
-	case err == io.EOF:
-		return io.EOF
 	default:
 		return err
 	}

@@ -57,12 +57,14 @@ func splitPlain(line string) (name, hex string, ok bool) {
 	if name[0] == ' ' || name[0] == '*' {
 		name = name[1:]
 	}
-	if name == "-" {
-		name = ""
-	} else if name == "" {
+	switch name {
+	case "":
 		return "", "", false
+	case "-":
+		return "", hex, true
+	default:
+		return name, hex, true
 	}
-	return name, hex, true
 }
 
 // unescape undoes what sha256sum does to names with a backslash, LF or CR.
