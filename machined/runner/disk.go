@@ -7,17 +7,25 @@ import (
 	"strings"
 )
 
-// mountScript mounts a disk and becomes nspawn: $1 options, $2 disk, $3 mount
-// point, then the command.
-const mountScript = `mount -o "$1" -- "$2" "$3" && shift 3 && exec "$@"`
+// mountScript mounts a disk and becomes nspawn: $1 options, $2 disk, $3 a
+// directory for the mount point, then the command. The directory gets a file
+// system in memory of its own, because nspawn puts a lock beside the tree that
+// it runs, which else would be the same for all machines.
+const mountScript = `set -e
+mount -t tmpfs -o mode=0700,nosuid,nodev tmpfs "$3"
+mkdir "$3/root"
+mount -o "$1" -- "$2" "$3/root"
+shift 3
+exec "$@"`
 
 // mounted wraps the command so that the disk is mounted by us and nspawn sees a
 // directory.
 //
 // The mount lives in a mount namespace that dies with the last process of the
 // machine, and its loop device is set to clear itself, so nothing is left
-// behind even when all of them are killed. The mount point on the host stays an
-// empty directory, the same for all machines.
+// behind even when all of them are killed. On the host the mount point stays an
+// empty directory. Two machines never have one disk: mount(8) finds the loop
+// device of the first, and nspawn refuses a tree on a device that it has locked.
 func (n *Nspawn) mounted(argv []string, spec Spec) ([]string, error) {
 	unshare, err := n.files.tool("unshare")
 	if err != nil {
@@ -38,7 +46,7 @@ func (n *Nspawn) mounted(argv []string, spec Spec) ([]string, error) {
 		n.files.shell, "-c", mountScript, "sh",
 		strings.Join(where.mountOptions(spec.ReadOnly), ","), spec.Disk, n.files.mountAt,
 	}
-	return append(append(wrapped, argv...), "--directory="+n.files.mountAt), nil
+	return append(append(wrapped, argv...), "--directory="+n.files.mountAt+"/root"), nil
 }
 
 func (r rootFS) mountOptions(readOnly bool) []string {

@@ -175,6 +175,35 @@ func TestDisk(t *testing.T) {
 	}
 }
 
+func TestDisksSideBySide(t *testing.T) {
+	mke2fs, err := exec.LookPath("mke2fs")
+	if err != nil {
+		t.Skip("NOT TESTED: no mke2fs on this host (Debian package e2fsprogs)")
+	}
+	tree := guesttest.Minimal(t)
+	var disks [2]string
+	for i := range disks {
+		disks[i] = filepath.Join(filepath.Dir(tree), itoa(i)+".raw")
+		//nolint:gosec // arguments are the test's own
+		out, err := exec.CommandContext(t.Context(), mke2fs, "-q", "-t", "ext4", "-d", tree, disks[i], "24M").CombinedOutput()
+		if err != nil {
+			t.Fatalf("mke2fs: %v: %s", err, out)
+		}
+	}
+	start(t, Spec{Machine: "berth-disk-a", Disk: disks[0]})
+	start(t, Spec{Machine: "berth-disk-b", Disk: disks[1]})
+
+	again, err := nspawn(t).Command(Spec{Machine: "berth-disk-c", Disk: disks[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), again.Argv[0], again.Argv[1:]...)
+	cmd.Env = again.Env
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "busy") {
+		t.Errorf("a disk that is in use: %v: %s", err, out)
+	}
+}
+
 func TestDebianRuns(t *testing.T) {
 	if testing.Short() {
 		t.Skip("NOT TESTED: boots a Debian guest, not in -short")
