@@ -67,7 +67,7 @@ func run(ctx context.Context, c *console.Console, args []string) error {
 func (t *tool) connected(ctx context.Context, do func(*importapi.Client) error) (err error) {
 	client, err := importapi.Dial(ctx, importapi.Socket)
 	if err != nil {
-		return err
+		return console.Unreachable("importd", importapi.Socket, err)
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
 	return do(client)

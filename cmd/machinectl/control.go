@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"berth/cmd/internal/cli"
 	"berth/cmd/internal/machineapi"
 	"berth/images"
 	"berth/machined"
@@ -18,7 +19,7 @@ func (t *tool) start(ctx context.Context, names []string) error {
 	return t.each(func(ctx context.Context, c *machineapi.Client, name string) error {
 		err := c.Start(ctx, name)
 		if errors.Is(err, images.ErrNotFound) {
-			return fmt.Errorf("Machine image '%s' does not exist.", name) //nolint:staticcheck,revive // the original's words
+			return &cli.UsageError{Text: fmt.Sprintf("Machine image '%s' does not exist.", name)}
 		}
 		return err
 	})(ctx, names)

@@ -107,7 +107,7 @@ func commandFollows(positional []string) bool {
 func (t *tool) connected(ctx context.Context, do func(*machineapi.Client) error) (err error) {
 	client, err := machineapi.Dial(ctx, machineapi.Socket)
 	if err != nil {
-		return err
+		return console.Unreachable("machined", machineapi.Socket, err)
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
 	return do(client)

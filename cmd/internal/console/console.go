@@ -13,6 +13,7 @@ import (
 
 	"berth/cmd/internal/cli"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -72,6 +73,14 @@ func (c *Console) Fail(err error) int {
 	}
 	fmt.Fprintln(c.Stderr, c.styled(priorityError, c.Tool+": "+OneLine(err)))
 	return status
+}
+
+// Unreachable explains why a daemon could not be connected to.
+func Unreachable(daemon, socket string, err error) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("%s is not running: nobody listens at %s", daemon, socket)
+	}
+	return err
 }
 
 // OneLine returns the text of an error, of joined ones side by side.

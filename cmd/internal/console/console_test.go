@@ -3,6 +3,7 @@ package console_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -59,6 +60,18 @@ func TestFailureIsOneLine(t *testing.T) {
 		if status := c.Fail(test.err); status != test.status || said() != test.want {
 			t.Errorf("%v: status %d, %q", test.err, status, said())
 		}
+	}
+}
+
+func TestUnreachableDaemon(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "socket")
+	_, err := new(net.Dialer).DialContext(t.Context(), "unix", socket)
+	want := "importd is not running: nobody listens at " + socket
+	if got := console.Unreachable("importd", socket, err); got == nil || got.Error() != want {
+		t.Errorf("got %v, want %q", got, want)
+	}
+	if got := console.Unreachable("importd", socket, os.ErrPermission); !errors.Is(got, os.ErrPermission) {
+		t.Errorf("another reason became %v", got)
 	}
 }
 
