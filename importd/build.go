@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"berth/images"
 	"berth/transfer"
@@ -21,7 +22,6 @@ const pipeSize = 1 << 20
 type build struct {
 	pending  *images.Pending
 	unpacker *unpacker
-	report   *reporter
 	// stdin feeds the unpacker of a pull; an import's reads the file itself.
 	stdin *os.File
 	ended bool
@@ -41,7 +41,7 @@ func (s *stage) newBuild(stdin *os.File) (_ *build, err error) {
 	if err != nil {
 		return nil, errors.Join(err, pending.Discard())
 	}
-	return &build{pending: pending, unpacker: unpacker, report: s.report}, nil
+	return &build{pending: pending, unpacker: unpacker}, nil
 }
 
 // startBuild makes a build that is fed through a pipe.
@@ -61,19 +61,40 @@ func (p *pulling) startBuild() (_ *build, err error) {
 	return b, nil
 }
 
+// feeding returns a context for what feeds the unpacker. It ends when the
+// unpacker does: a server that is slow to send must not hide that nobody takes
+// what it sends. stop must be called.
+func (b *build) feeding(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-b.unpacker.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { cancel(); watch.Wait() }
+}
+
 // finish ends the feeding and waits for the unpacker. cause is why the feeding
 // failed, or nil: a source that failed is the whole story, but a pipe that broke
-// only tells that the unpacker has one to tell.
+// or an unpacker that ended before only tells that the unpacker has one to tell.
 func (b *build) finish(cause error) error {
 	var side *transfer.Error
 	broken := errors.As(cause, &side) && side.Side == transfer.Sink
+	select {
+	case <-b.unpacker.ended:
+		broken = true
+	default:
+	}
 	if cause != nil && !broken {
 		return errors.Join(cause, b.stop())
 	}
 	err := b.stdin.Close()
 	b.stdin = nil
 	b.ended = true
-	if waitErr := b.unpacker.wait(b.report); waitErr != nil {
+	if waitErr := b.unpacker.wait(); waitErr != nil {
 		return &transfer.Error{Side: transfer.Sink, Err: waitErr}
 	}
 	return errors.Join(cause, err)
@@ -84,7 +105,7 @@ func (b *build) finish(cause error) error {
 func (b *build) wait(ctx context.Context) error {
 	defer context.AfterFunc(ctx, b.unpacker.kill)()
 	b.ended = true
-	err := b.unpacker.wait(b.report)
+	err := b.unpacker.wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -102,7 +123,7 @@ func (b *build) stop() (err error) {
 		err = b.stdin.Close()
 		b.stdin = nil
 	}
-	_ = b.unpacker.wait(b.report) // killed: it has nothing to say
+	_ = b.unpacker.wait() // killed: it has nothing to say
 	return err
 }
 

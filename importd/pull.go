@@ -190,7 +190,9 @@ func (p *pulling) fetchImage(ctx context.Context, build *build, etags []string) 
 		p.total.Store(d.Size())
 		return io.NopCloser(d), nil // closed when the image is installed
 	}
-	err := transfer.Fan(ctx, open, hash, build.stdin)
+	fed, stop := build.feeding(ctx)
+	err := transfer.Fan(fed, open, hash, build.stdin)
+	stop()
 	if err != nil || !d.NotModified() {
 		err = build.finish(err)
 	}

@@ -243,7 +243,9 @@ func TestPullRefusals(t *testing.T) {
 	server.Set("/bare.tar.gz", faultserver.Answer{Body: archive})
 	server.Set("/cut.tar.gz", faultserver.Answer{Body: archive[:len(archive)/2]})
 	server.Set("/cut.tar", faultserver.Answer{Body: tree(t)[:1500]})
-	server.Set("/bomb.tar.gz", faultserver.Answer{Body: gzipped(t, make([]byte, 200<<20))})
+	// 10 GiB of zeros in as many members as make it quick to build.
+	bomb := bytes.Repeat(gzipped(t, make([]byte, 64<<20)), 160)
+	server.Set("/bomb.tar.gz", faultserver.Answer{Body: bomb})
 	server.Set("/text.tar", faultserver.Answer{Body: []byte("<html>not an archive, but long enough to look at</html>")})
 	server.Set("/loop.tar", faultserver.Answer{Redirect: "/loop.tar"})
 	server.Set("/error.tar", faultserver.Answer{Status: 403, Body: []byte("no")})

@@ -35,6 +35,8 @@ type unpackJob struct {
 type unpacker struct {
 	process *os.Process
 	control *os.File
+	ended   chan struct{} // closed when it was waited for
+	err     error         // why it failed; to be read when ended is closed
 }
 
 // startUnpacker starts the child that turns the bytes on stdin into the pending
@@ -63,7 +65,12 @@ func (s *stage) startUnpacker(stdin *os.File, p *images.Pending) (_ *unpacker, e
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the unpacker: %w", err), ours.Close())
 	}
-	return &unpacker{process, ours}, nil
+	u := &unpacker{process: process, control: ours, ended: make(chan struct{})}
+	go func() {
+		defer close(u.ended)
+		u.err = u.follow(s.report)
+	}()
+	return u, nil
 }
 
 func newNetwork() uintptr {
@@ -82,8 +89,14 @@ func (s *stage) scratch() (*os.File, error) {
 	return unnamedFile(s.Request.ImageRoot)
 }
 
-// wait relays what the unpacker says and returns why it failed.
-func (u *unpacker) wait(report *reporter) error {
+// wait waits for the end of the unpacker and returns why it failed.
+func (u *unpacker) wait() error {
+	<-u.ended
+	return u.err
+}
+
+// follow relays what the unpacker says until its end.
+func (u *unpacker) follow(report *reporter) error {
 	var failure *Failure
 	err := messages(u.control, func(m message) {
 		if m.Failure != nil {
