@@ -1,10 +1,6 @@
 package importapi
 
-import (
-	"context"
-
-	"berth/cmd/internal/polkit"
-)
+import "berth/cmd/internal/wire"
 
 // Actions that polkit is asked about, as systemd's policy file names them.
 const (
@@ -15,6 +11,4 @@ const (
 )
 
 // Authorizer decides whether a caller may do something; nil means yes.
-type Authorizer interface {
-	Check(ctx context.Context, who polkit.Subject, action string, details map[string]string, interactive bool) error
-}
+type Authorizer = wire.Authorizer

@@ -145,11 +145,6 @@ func explained(err error) error {
 		if err := e.Decode(&in); err == nil {
 			return fmt.Errorf("importd refuses the value of %q", in.Parameter)
 		}
-	case varlink.ErrorSystem:
-		var in struct{ Message string }
-		if err := e.Decode(&in); err == nil && in.Message != "" {
-			return errors.New(in.Message)
-		}
 	case varlink.ErrorPermissionDenied:
 		return errors.New("access denied")
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"syscall"
 
-	"berth/cmd/internal/polkit"
 	"berth/cmd/internal/varlink"
+	"berth/cmd/internal/wire"
 	"berth/images"
 	"berth/importd"
 	"berth/transfer/compress"
@@ -55,18 +55,6 @@ func (f flavour) error(name string, parameters any) error {
 	return &varlink.Error{Name: f.name + "." + name, Parameters: parameters}
 }
 
-func (s *Service) authorize(ctx context.Context, call *varlink.Call, action string, details map[string]string, interactive bool) error {
-	peer := call.Peer()
-	err := s.Auth.Check(ctx, polkit.Subject{UID: peer.UID, PID: peer.PID, PIDFD: peer.PIDFD}, action, details, interactive)
-	switch {
-	case errors.Is(err, polkit.ErrInteractive):
-		return &varlink.Error{Name: "io.systemd.InteractiveAuthenticationRequired"}
-	case errors.Is(err, polkit.ErrDenied):
-		return varlink.PermissionDenied()
-	}
-	return err
-}
-
 func (f flavour) pull(ctx context.Context, call *varlink.Call) error {
 	var in PullParameters
 	if err := call.Parameters(&in); err != nil {
@@ -82,7 +70,7 @@ func (f flavour) pull(ctx context.Context, call *varlink.Call) error {
 		"remote": in.Remote, "local": in.Local, "class": string(in.Class),
 		"type": string(in.Type), "verify": string(in.Verify),
 	}
-	if err := f.authorize(ctx, call, actionPull, details, in.Interactive); err != nil {
+	if err := wire.Authorize(ctx, f.Auth, call, actionPull, details, in.Interactive); err != nil {
 		return err
 	}
 	return f.run(ctx, call, importd.Request{
@@ -97,7 +85,7 @@ func (f flavour) importFile(ctx context.Context, call *varlink.Call) error {
 		return err
 	}
 	kinds := map[Form]importd.Kind{FormRaw: importd.ImportRaw, FormTar: importd.ImportTar, FormFS: importd.ImportFS}
-	if err := f.authorize(ctx, call, actionImport, nil, in.Interactive); err != nil {
+	if err := wire.Authorize(ctx, f.Auth, call, actionImport, nil, in.Interactive); err != nil {
 		return err
 	}
 	file, ok := call.TakeFD(in.FileDescriptor)
@@ -128,7 +116,7 @@ func (f flavour) export(ctx context.Context, call *varlink.Call) error {
 			return varlink.InvalidParameter("format")
 		}
 	}
-	if err := f.authorize(ctx, call, actionExport, nil, in.Interactive); err != nil {
+	if err := wire.Authorize(ctx, f.Auth, call, actionExport, nil, in.Interactive); err != nil {
 		return err
 	}
 	file, ok := call.TakeFD(in.FileDescriptor)
@@ -217,7 +205,7 @@ func (s *Service) cancel(ctx context.Context, call *varlink.Call) error {
 	if in.ID <= 0 || in.ID > 1<<32-1 {
 		return varlink.InvalidParameter("id")
 	}
-	if err := s.authorize(ctx, call, actionCancel, nil, in.Interactive); err != nil {
+	if err := wire.Authorize(ctx, s.Auth, call, actionCancel, nil, in.Interactive); err != nil {
 		return err
 	}
 	err := s.Manager.Cancel(uint32(in.ID))

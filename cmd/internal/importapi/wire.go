@@ -2,8 +2,8 @@ package importapi
 
 import (
 	_ "embed" // the interface descriptions
-	"time"
 
+	"berth/cmd/internal/wire"
 	"berth/images"
 	"berth/importd"
 )
@@ -105,25 +105,10 @@ type Image struct {
 func imageOnWire(i images.Image) Image {
 	return Image{
 		Class: i.Class, Name: i.Name, Type: i.Type, Path: i.Path, ReadOnly: i.ReadOnly,
-		Created: microseconds(i.Created), Modified: microseconds(i.Modified),
-		Usage: known(i.Usage), UsageExclusive: known(i.UsageExclusive),
-		Limit: known(i.Limit), LimitExclusive: known(i.LimitExclusive),
+		Created: wire.Microseconds(i.Created), Modified: wire.Microseconds(i.Modified),
+		Usage: wire.Size(i.Usage), UsageExclusive: wire.Size(i.UsageExclusive),
+		Limit: wire.Size(i.Limit), LimitExclusive: wire.Size(i.LimitExclusive),
 	}
-}
-
-func microseconds(t time.Time) *int64 {
-	if t.IsZero() {
-		return nil
-	}
-	us := t.UnixMicro()
-	return &us
-}
-
-func known(size uint64) *uint64 {
-	if size == images.Unknown {
-		return nil
-	}
-	return &size
 }
 
 // failure is the content of io.berth.Import.TransferFailed.

@@ -33,6 +33,10 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	var p systemParameters
+	if e.Name == ErrorSystem && e.Decode(&p) == nil && p.Message != "" {
+		return p.Message
+	}
 	if e.Parameters == nil {
 		return e.Name
 	}
