@@ -19,7 +19,7 @@ import (
 
 func TestIntrospectionIsThatOfTheStockDaemon(t *testing.T) {
 	h := newHost(t)
-	_, path := h.waiting("foo")
+	_, path := h.waiting()
 	for file, path := range map[string]dbus.ObjectPath{
 		"dbus-import1-manager.xml": managerPath, "dbus-import1-transfer.xml": path,
 	} {
@@ -183,7 +183,7 @@ func TestImportAndExportOverTheBus(t *testing.T) {
 func TestTransferObject(t *testing.T) {
 	h := newHost(t)
 	signals := h.signals()
-	id, path := h.waiting("foo")
+	id, path := h.waiting()
 	o := h.conn.Object(importapi.BusName, path)
 	for _, iface := range []string{"", transfer} {
 		var got map[string]any
@@ -210,7 +210,7 @@ func TestTransferObject(t *testing.T) {
 	}
 	h.fails(o.Call(transfer+".Cancel", 0), bus.ErrorUnknownObject)
 
-	id, _ = h.waiting("foo")
+	id, _ = h.waiting()
 	if err := h.call("CancelTransfer", id).Err; err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +232,7 @@ func TestListsOverTheBus(t *testing.T) {
 	if got := h.busctl("call", importapi.BusName, string(managerPath), manager, "ListImages", "st", "", "0"); got != "a(ssssbtttttt) 0" {
 		t.Errorf("no images: %s", got)
 	}
-	h.waiting("foo")
+	h.waiting()
 	for args, want := range map[string]string{
 		"ListTransfers":               `a(usssdo) 1 1 "import-tar" "" "foo" -1.79769e+308 "/org/freedesktop/import1/transfer/_1"`,
 		"ListTransfersEx st  0":       `a(ussssdo) 1 1 "import-tar" "" "foo" "machine" -1.79769e+308 "/org/freedesktop/import1/transfer/_1"`,

@@ -248,15 +248,15 @@ func temp(t *testing.T, content []byte) *os.File {
 
 func fd(f *os.File) dbus.UnixFD { return dbus.UnixFD(f.Fd()) }
 
-// waiting starts an import that waits for its pipe, which the test closes.
-func (h *host) waiting(local string) (uint32, dbus.ObjectPath) {
+// waiting starts an import of "foo" that waits for its pipe, which the test closes.
+func (h *host) waiting() (uint32, dbus.ObjectPath) {
 	h.t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { _ = w.Close() })
-	id, path := h.start("ImportTar", fd(r), local, false, false)
+	id, path := h.start("ImportTar", fd(r), "foo", false, false)
 	if err := r.Close(); err != nil {
 		h.t.Error(err)
 	}

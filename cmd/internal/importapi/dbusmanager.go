@@ -59,7 +59,9 @@ func starter(name, in string, fn any) bus.Method {
 	return bus.Method{Name: name, In: bus.Args(in), Out: bus.Args("transfer_id u, transfer_path o"), Func: fn}
 }
 
-// start starts a transfer and makes the reply.
+// start starts a transfer and makes the reply. The transfer outlives the call.
+//
+//nolint:contextcheck // see above
 func (b *Bus) start(call *bus.Call, r importd.Request) (uint32, dbus.ObjectPath, error) {
 	s := b.order.enter()
 	call.AfterReply(func() { b.order.leave(s) })

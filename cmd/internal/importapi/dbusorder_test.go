@@ -3,7 +3,18 @@ package importapi
 import (
 	"testing"
 	"testing/synctest"
+
+	"berth/cmd/internal/bus"
 )
+
+func TestDeclarationsFitTheirHandlers(t *testing.T) {
+	b := &Bus{}
+	for _, in := range []*bus.Interface{b.manager(), b.transfer(nil)} {
+		if err := in.Check(); err != nil {
+			t.Error(err)
+		}
+	}
+}
 
 func TestEndIsToldAfterTheReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -70,14 +70,14 @@ func TestErrorsOverTheBus(t *testing.T) {
 func TestTooManyTransfersOverTheBus(t *testing.T) {
 	h := newHost(t)
 	for range importd.MaxTransfers {
-		h.waiting("foo")
+		h.waiting()
 	}
 	h.fails(h.call("ImportTar", fd(temp(t, nil)), "foo", false, false), "System.Error.E2BIG")
 }
 
 func TestOtherUsersMayOnlyLook(t *testing.T) {
 	h := newHost(t)
-	_, path := h.waiting("foo")
+	_, path := h.waiting()
 	call := []string{"call", importapi.BusName, string(managerPath), manager}
 	for args, want := range map[string]string{
 		"PullTar sssb http://127.0.0.1:1/x.tar x no 0":            "Access denied",
@@ -102,7 +102,7 @@ func TestOtherUsersMayOnlyLook(t *testing.T) {
 // A bus that goes is no reason to end a transfer, or the daemon.
 func TestTransfersOutliveTheBus(t *testing.T) {
 	h := newHost(t)
-	id, _ := h.waiting("foo")
+	id, _ := h.waiting()
 	h.stopBus()
 	h.stopBus = privatebus.Run(t, filepath.Join(h.dir, "bus"))
 	h.conn = h.connect()

@@ -23,6 +23,12 @@ func transferPath(id uint32) dbus.ObjectPath {
 
 func transferLabel(id uint32) string { return "_" + strconv.FormatUint(uint64(id), 10) }
 
+// transferID undoes transferLabel.
+func transferID(label string) (uint32, bool) {
+	id, err := strconv.ParseUint(strings.TrimPrefix(label, "_"), 10, 32)
+	return uint32(id), err == nil && label == transferLabel(uint32(id))
+}
+
 // transfers are the transfer objects.
 type transfers struct{ *Bus }
 
@@ -39,11 +45,11 @@ func (t transfers) List(context.Context) ([]string, error) {
 
 // Lookup finds a transfer under way.
 func (t transfers) Lookup(_ context.Context, _ *bus.Call, label string) (*bus.Object, error) {
-	id, err := strconv.ParseUint(strings.TrimPrefix(label, "_"), 10, 32)
-	if err != nil || label != transferLabel(uint32(id)) {
+	id, ok := transferID(label)
+	if !ok {
 		return nil, nil
 	}
-	found, err := t.api.Manager.Find(uint32(id))
+	found, err := t.api.Manager.Find(id)
 	if errors.Is(err, importd.ErrNoSuchTransfer) {
 		return nil, nil
 	} else if err != nil {
