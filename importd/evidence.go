@@ -142,6 +142,15 @@ func (e *evidence) check(file string, got verify.Digest) error {
 	return nil
 }
 
+// checkNeighbour compares the digest of a file beside the image. A list that is a
+// digest without a name speaks of the image alone.
+func (e *evidence) checkNeighbour(file string, got verify.Digest) error {
+	if e.wanted && e.list.Bare() {
+		return fmt.Errorf("look up %q in %s: %w", file, e.source, verify.ErrNotListed)
+	}
+	return e.check(file, got)
+}
+
 // fetchSmall reads a whole file of at most [evidenceMax] bytes.
 func (s *stage) fetchSmall(ctx context.Context, client *fetch.Client, from string) (_ []byte, err error) {
 	d, err := client.Open(ctx, fetch.Request{URL: from, MaxSize: evidenceMax})

@@ -87,7 +87,7 @@ func (p *pulling) fetchExtra(ctx context.Context, proof *evidence, from, suffix 
 	if _, err = disk.WriteSparse(ctx, pending.File(), io.TeeReader(d, hash), extraMax); err == nil {
 		var digest verify.Digest
 		hash.Sum(digest[:0])
-		err = proof.check(baseName(from), digest)
+		err = proof.checkNeighbour(baseName(from), digest)
 	}
 	if err != nil {
 		return extra{}, errors.Join(err, pending.Discard())

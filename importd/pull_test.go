@@ -160,6 +160,23 @@ func TestPullRawWithNeighbours(t *testing.T) {
 	}
 }
 
+// A digest without a name vouches for the image and for nothing beside it.
+func TestPullBareDigest(t *testing.T) {
+	h, server := newHost(t), faultserver.Start(t)
+	archive := tree(t)
+	server.Set("/foo.tar", faultserver.Answer{Body: archive})
+	server.Set("/foo.tar.sha256", faultserver.Answer{Body: fmt.Appendf(nil, "%X", sha256.Sum256(archive))})
+	server.Set("/foo.nspawn", faultserver.Answer{Body: []byte("[Exec]\n")})
+	r := pullTar(server.URL("/foo.tar"))
+	r.Verify = importd.VerifyChecksum
+	if err := h.do(r); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.entries(); !slices.Equal(got, []string{"foo"}) {
+		t.Errorf("the image root has %q", got)
+	}
+}
+
 // Every connection of a running worker is cut, and nothing starts over.
 func TestPullGoesOnAfterCuts(t *testing.T) {
 	h, server := newHost(t), faultserver.Start(t)
