@@ -133,7 +133,7 @@ func (p *pulling) cageRules() cage.Rules {
 		Read:         append(append([]string{}, networkFiles...), p.keyrings...),
 		Write:        []string{p.Request.ImageRoot},
 		Network:      true,
-		Capabilities: publishCapabilities,
+		Capabilities: p.publishCapabilities(),
 	}
 	for _, variable := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		if path := os.Getenv(variable); path != "" {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"berth/images"
+	"berth/images/btrfs"
 	"berth/importd/cage"
 
 	"golang.org/x/sys/unix"
@@ -93,9 +94,20 @@ var imageCapabilities = []cap.Value{
 	cap.DAC_OVERRIDE, cap.DAC_READ_SEARCH,
 }
 
-// publishCapabilities are for the process that installs images: besides, it
-// sets immutable flags, and deletes subvolumes, which takes CAP_SYS_ADMIN.
-var publishCapabilities = append([]cap.Value{cap.LINUX_IMMUTABLE, cap.SYS_ADMIN}, imageCapabilities...)
+// publishCapabilities are for the process that installs images: besides, it sets
+// immutable flags, and on btrfs it deletes subvolumes, which takes CAP_SYS_ADMIN.
+func (s *stage) publishCapabilities() []cap.Value {
+	keep := append([]cap.Value{cap.LINUX_IMMUTABLE}, imageCapabilities...)
+	root, err := os.Open(s.Request.ImageRoot)
+	if err != nil {
+		return keep
+	}
+	defer root.Close()
+	if btrfs.IsBtrfs(root) {
+		keep = append(keep, cap.SYS_ADMIN)
+	}
+	return keep
+}
 
 // enterCage confines this process for the rest of its life.
 func (s *stage) enterCage(rules cage.Rules) error {

@@ -294,3 +294,33 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 }
+
+// On every file system images are made, replaced and kept with the rights that
+// a caged worker has there.
+func TestFileSystems(t *testing.T) {
+	server := faultserver.Start(t)
+	server.Set("/foo.tar", faultserver.Answer{Body: tree(t, noise(100_000)), ETag: `"1"`})
+	for _, kind := range []string{"ext4", "xfs", "btrfs"} {
+		t.Run(kind, func(t *testing.T) {
+			root := loopfs.Mount(t, kind, 400)
+			h := newHost(t)
+			r := pullTar(server.URL("/foo.tar"))
+			r.ImageRoot, r.KeepDownload, r.Force, r.ReadOnly = root, true, true, true
+			for range 2 {
+				if err := h.do(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			found, err := filepath.Glob(filepath.Join(root, "*foo*"))
+			if err != nil || len(found) != 2 {
+				t.Errorf("the image root has %q, %v", found, err)
+			}
+			locations := images.SystemLocations(t.TempDir())
+			locations.Pool[images.ClassMachine], locations.Host = root, false
+			locations.Search = map[images.Class][]string{images.ClassMachine: {root}}
+			if _, err := images.NewStore(locations).Clean(t.Context(), images.ClassMachine, images.CleanAll); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
