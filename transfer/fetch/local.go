@@ -89,7 +89,7 @@ func (l *local) Read(p []byte) (int, error) {
 	}
 	n, err := l.file.Read(p[:min(int64(len(p)), left)])
 	l.offset += int64(n)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: %d of %d bytes", ErrTruncated, l.offset, l.entity.Size)
 	}
 	return n, err

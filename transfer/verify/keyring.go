@@ -109,7 +109,7 @@ func dearmor(data []byte, kind string) (blocks [][]byte, err error) {
 	in := bufio.NewReader(bytes.NewReader(data))
 	for range maxBlocks {
 		block, err := armor.Decode(in) // goes on in a bufio.Reader where it stopped
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

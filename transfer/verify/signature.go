@@ -50,7 +50,7 @@ func parseSignatures(data []byte) ([]signature, error) {
 		packets := packet.NewOpaqueReader(bytes.NewReader(block))
 		for len(all)+len(skipped) < maxSignatures {
 			raw, err := packets.Next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// ErrUnavailable: this host has no cgroup v2 tree, or it cannot be written to.
+// ErrUnavailable means that this host has no cgroup v2 tree, or it cannot be written to.
 var ErrUnavailable = errors.New("no writable cgroup2 tree")
 
 // Hierarchy is a mount of the cgroup v2 tree.
