@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -72,6 +73,8 @@ type Manager struct {
 	closed   bool
 	table    table
 	reserved map[string]struct{} // names of machines that are being made
+	runs     map[string]*run     // machines that were started here
+	logs     *runLogs            // nil without a runner
 
 	operations chan struct{} // a token for each operation under way
 
@@ -95,7 +98,7 @@ func New(config Config) (*Manager, error) {
 	}
 	m := &Manager{
 		config: config, log: config.Logger, dir: dir, watch: watch, table: newTable(),
-		reserved: map[string]struct{}{}, units: config.Units, operations: make(chan struct{}, maxOperations),
+		reserved: map[string]struct{}{}, runs: map[string]*run{}, units: config.Units, operations: make(chan struct{}, maxOperations),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	if m.units == nil {
@@ -105,6 +108,11 @@ func New(config Config) (*Manager, error) {
 	m.unwatch = m.units.Watch(m.unitEnded)
 	if config.OnEvent != nil {
 		m.Subscribe(config.OnEvent)
+	}
+	if config.Runner != nil {
+		if m.logs, err = openRunLogs(config.LogDir, config.LogSize, m.log); err != nil {
+			return nil, errors.Join(err, m.Close())
+		}
 	}
 	if err := m.reconcile(); err != nil {
 		return nil, errors.Join(err, m.Close())
@@ -132,7 +140,13 @@ func (m *Manager) Close() error {
 	for _, e := range m.table.byName {
 		err = errors.Join(err, e.close())
 	}
-	m.table = newTable()
+	for _, r := range m.runs {
+		err = errors.Join(err, r.close())
+	}
+	if m.logs != nil {
+		err = errors.Join(err, m.logs.close())
+	}
+	m.table, m.runs = newTable(), nil
 	if err != nil {
 		return fmt.Errorf("close manager: %w", err)
 	}
@@ -153,6 +167,8 @@ func (m *Manager) unitEnded(unit string) {
 		m.finalize(e)
 	}
 }
+
+func (m *Manager) notifyDir() string { return filepath.Join(m.config.RunDir, "notify") }
 
 func validSignal(sig syscall.Signal) error {
 	if sig < 1 || sig > 64 {

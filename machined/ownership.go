@@ -77,7 +77,7 @@ func inNamespaceOf(pid int, uid uint32) (bool, error) {
 			return false, err
 		}
 		if err != nil {
-			return false, nil // the parent is not below ours
+			return false, nil //nolint:nilerr // the parent is not below ours, which is the answer
 		}
 		ns = parent
 	}

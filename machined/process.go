@@ -136,9 +136,12 @@ func dupFile(file *os.File) (*os.File, error) {
 }
 
 // poll asks whether fd is readable, waiting at most timeout milliseconds.
-func poll(fd, timeout int) (int, error) {
+func poll(fd, timeout int) (int, error) { return pollFor(fd, unix.POLLIN, timeout) }
+
+// pollFor is poll for other events; a hang-up counts in any case.
+func pollFor(fd int, events int16, timeout int) (int, error) {
 	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, timeout)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, timeout)
 		if !errors.Is(err, unix.EINTR) {
 			return n, err
 		}

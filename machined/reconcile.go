@@ -23,6 +23,7 @@ func (m *Manager) reconcile() error {
 			}
 			m.events.publish(Event{Kind: EventRemoved, Name: machine.Name})
 		}
+		m.resume(machine)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

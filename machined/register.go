@@ -100,12 +100,23 @@ func (m *Manager) reserve(name string) (release func(), err error) {
 	if _, taken := m.reserved[name]; taken {
 		return nil, ErrMachineExists
 	}
+	return m.takeLocked(name), nil
+}
+
+// take reserves a name that nobody else can ask for yet.
+func (m *Manager) take(name string) (release func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.takeLocked(name)
+}
+
+func (m *Manager) takeLocked(name string) (release func()) {
 	m.reserved[name] = struct{}{}
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		delete(m.reserved, name)
-	}, nil
+	}
 }
 
 // admit finds or makes the unit of a machine whose name is reserved and lets it

@@ -60,7 +60,8 @@ func StartProcess(service Service, attr syscall.SysProcAttr) (*Process, error) {
 }
 
 // ExitStatus tells how the process ended and, if it is a child of ours, reaps
-// it. It must be called only once, after the process has ended.
+// it. It must be called only once, after the process has ended. For the child of
+// another it may take some seconds.
 func (p *Process) ExitStatus() (ExitStatus, error) {
 	if p.child {
 		var status unix.WaitStatus
@@ -72,13 +73,27 @@ func (p *Process) ExitStatus() (ExitStatus, error) {
 		p.child = false
 		return exitStatus(status), nil
 	}
-	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
-	err := p.control(func(fd int) error { return unix.IoctlPidfdInfo(fd, &info) })
-	if err != nil || info.Mask&unix.PIDFD_INFO_EXIT == 0 {
-		return ExitStatus{}, nil // an older kernel, or not reaped yet by its parent
+	var status ExitStatus
+	err := p.control(func(fd int) error {
+		// The status is there once the parent has reaped the process, which the
+		// kernel tells by hanging up.
+		if _, err := pollFor(fd, 0, reapLimit); err != nil {
+			return err
+		}
+		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+		if err := unix.IoctlPidfdInfo(fd, &info); err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
+			status = exitStatus(unix.WaitStatus(info.Exit_code))
+		} // else an older kernel, or a parent that does not reap
+		return nil
+	})
+	if err != nil {
+		return ExitStatus{}, fmt.Errorf("look for exit status of process %d: %w", p.PID, err)
 	}
-	return exitStatus(unix.WaitStatus(info.Exit_code)), nil
+	return status, nil
 }
+
+// reapLimit is how long a parent may take to reap its child, in milliseconds.
+const reapLimit = 5000
 
 func errNotEnded(running bool) error {
 	if running {

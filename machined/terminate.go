@@ -140,6 +140,9 @@ func (e *entry) hold() (*held, error) {
 func (m *Manager) Terminate(_ context.Context, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if r := m.runs[name]; r != nil {
+		r.stop()
+	}
 	e, err := m.findEntry(name)
 	if err != nil {
 		return fmt.Errorf("terminate: %w", err)

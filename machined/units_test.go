@@ -48,7 +48,6 @@ func cgroups(t *testing.T) machined.Units {
 		t.Skip("NOT TESTED: cannot write to the cgroup2 tree: ", err)
 	}
 	t.Cleanup(func() {
-		// Units are removed by the backend; what is left is the slice.
 		if err := errors.Join(os.Remove(filepath.Join(base, "machine.slice")), os.Remove(base)); err != nil {
 			t.Error(err)
 		}
@@ -58,11 +57,27 @@ func cgroups(t *testing.T) machined.Units {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		awaitNoUnits(t, filepath.Join(base, "machine.slice"))
 		if err := units.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return units
+}
+
+// awaitNoUnits waits until the backend has removed every unit, as it does when
+// the last process of each has ended.
+func awaitNoUnits(t *testing.T, slice string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		units, err := filepath.Glob(filepath.Join(slice, "*.s*"))
+		if err != nil || time.Now().After(deadline) {
+			t.Errorf("units %q are left, %v", units, err)
+		}
+		if len(units) == 0 || t.Failed() {
+			return
+		}
+	}
 }
 
 // world is a Manager with units, its events, and the ends of units.

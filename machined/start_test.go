@@ -1,0 +1,384 @@
+package machined_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/images"
+	"berth/machined"
+	"berth/machined/runner"
+)
+
+// testRunner is this test binary, see actAsRunner.
+type testRunner struct{ mode string }
+
+func (testRunner) Name() string { return "test-runner" }
+
+func (r testRunner) Command(spec runner.Spec) (runner.Command, error) {
+	self, err := os.Executable()
+	return runner.Command{Argv: []string{self, spec.Directory}, Env: []string{"PATH=/usr/bin:/bin", "BERTH_TEST_RUNNER=" + r.mode, "GORACE=atexit_sleep_ms=0"}}, err
+}
+
+// guest is an init that does what signals ask for: SIGUSR1 reboots, SIGUSR2 and
+// SIGTERM power off.
+const guest = "trap 'exit 133' USR1; trap 'exit 0' USR2 TERM; echo guest is up; while :; do sleep 0.05; done\n"
+
+// deaf never ends by itself.
+const deaf = "trap '' USR1 USR2 TERM; echo guest is up; while :; do sleep 0.05; done\n"
+
+// launcher is a Manager with a runner and one image, "foo".
+type launcher struct {
+	*machined.Manager
+	config machined.Config
+	events chan machined.Event
+}
+
+func newLauncher(t *testing.T, units machined.Units, mode, init string) *launcher {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("NOT TESTED: needs root to make a PID namespace")
+	}
+	root := t.TempDir()
+	tree := filepath.Join(root, "var/lib/machines/foo")
+	if err := os.MkdirAll(tree, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(tree, "init"), []byte(init), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run, err := os.MkdirTemp("/tmp", "berth-") // sockets need a short path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(run); err != nil {
+			t.Error(err)
+		}
+	})
+	l := &launcher{events: make(chan machined.Event, 100)}
+	l.config = machined.Config{
+		StateDir: filepath.Join(root, "state"), RunDir: run, LogDir: filepath.Join(root, "log"), StopGrace: time.Hour,
+		Units: units, Images: images.NewStore(images.SystemLocations(root)), Runner: testRunner{mode},
+		Logger:  slog.New(slog.NewTextHandler(t.Output(), nil)),
+		OnEvent: func(e machined.Event) { l.events <- e },
+	}
+	l.open(t)
+	return l
+}
+
+func (l *launcher) open(t *testing.T) {
+	t.Helper()
+	m, err := machined.New(l.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Manager = m
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (l *launcher) start(t *testing.T) machined.Machine {
+	t.Helper()
+	m, err := l.Start(t.Context(), machined.Caller{UID: plainUser}, machined.StartRequest{Name: "foo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.isNew(t)
+	l.awaitOutput(t, "guest is up")
+	return m
+}
+
+const plainUser = 4711
+
+func (l *launcher) isNew(t *testing.T) {
+	t.Helper()
+	next(t, l.events, machined.Event{Kind: machined.EventNew, Name: "foo"})
+}
+
+func (l *launcher) isRemoved(t *testing.T) {
+	t.Helper()
+	next(t, l.events, machined.Event{Kind: machined.EventRemoved, Name: "foo"})
+}
+
+// awaitOutput waits until a text is the last line of the machine's log and then
+// empties it. Signals before that would find an init without handlers.
+func (l *launcher) awaitOutput(t *testing.T, want string) {
+	t.Helper()
+	path := filepath.Join(l.config.LogDir, "foo.log")
+	deadline := time.Now().Add(patience)
+	for {
+		text, err := os.ReadFile(path)
+		if err == nil && strings.HasSuffix(string(text), want+"\n") {
+			if err := os.Truncate(path, 0); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("log %q, %v; want %q", text, err, want)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (l *launcher) kill(t *testing.T, whom machined.KillWhom, sig syscall.Signal) {
+	t.Helper()
+	if err := l.Kill(t.Context(), "foo", whom, sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// isOver waits until the name is free again and nothing has been left.
+func (l *launcher) isOver(t *testing.T, last machined.Machine) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for processExists(last.Supervisor.PID) || processExists(last.Leader.PID) {
+		if time.Now().After(deadline) {
+			t.Fatalf("processes %d and %d are still there", last.Supervisor.PID, last.Leader.PID)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if entries, err := os.ReadDir(l.config.StateDir); err != nil || len(entries) != 0 {
+		t.Errorf("state files left: %v, %v", entries, err)
+	}
+}
+
+func processExists(pid int) bool { return !errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
+
+// everywhere runs a test with units and without.
+func everywhere(t *testing.T, test func(t *testing.T, units machined.Units)) {
+	backends(t, test)
+	t.Run("none", func(t *testing.T) { test(t, nil) })
+}
+
+func TestStartAndPowerOff(t *testing.T) {
+	everywhere(t, func(t *testing.T, units machined.Units) {
+		l := newLauncher(t, units, "boot", guest)
+		m := l.start(t)
+		if m.Service != "test-runner" || m.Class != machined.ClassContainer || m.UID != uint32(os.Geteuid()) ||
+			filepath.Base(m.RootDirectory) != "foo" || m.Supervisor.PID == 0 || m.Leader.PID == 0 {
+			t.Errorf("machine %+v", m)
+		}
+		if units != nil && m.Unit != machined.ScopeName("foo") {
+			t.Errorf("unit %q", m.Unit)
+		}
+		if _, err := l.Start(t.Context(), machined.Caller{}, machined.StartRequest{Name: "foo"}); !errors.Is(err, machined.ErrMachineExists) {
+			t.Errorf("second Start: %v", err)
+		}
+		l.kill(t, machined.KillLeader, syscall.SIGUSR2)
+		l.isRemoved(t)
+		l.isOver(t, m)
+	})
+}
+
+func TestReboot(t *testing.T) {
+	everywhere(t, func(t *testing.T, units machined.Units) {
+		l := newLauncher(t, units, "boot", guest)
+		first := l.start(t)
+		l.kill(t, machined.KillLeader, syscall.SIGUSR1)
+		l.isRemoved(t)
+		l.isNew(t)
+		l.awaitOutput(t, "guest is up")
+		second, err := l.Find("foo")
+		if err != nil || second.Leader == first.Leader || second.Supervisor == first.Supervisor {
+			t.Errorf("after reboot %+v, %v", second, err)
+		}
+		l.kill(t, machined.KillLeader, syscall.SIGUSR2)
+		l.isRemoved(t)
+		l.isOver(t, second)
+	})
+}
+
+func TestTerminatedMachineDoesNotReboot(t *testing.T) {
+	everywhere(t, func(t *testing.T, units machined.Units) {
+		l := newLauncher(t, units, "boot", "trap 'exit 133' USR2; echo guest is up; while :; do sleep 0.05; done\n")
+		m := l.start(t)
+		if err := l.Terminate(t.Context(), "foo"); err != nil {
+			t.Fatal(err)
+		}
+		l.isRemoved(t)
+		l.isOver(t, m)
+		// Start waits for the rest of the end, so it works at once.
+		again := l.start(t)
+		l.kill(t, machined.KillLeader, syscall.SIGKILL)
+		l.isRemoved(t)
+		l.isOver(t, again)
+	})
+}
+
+func TestTheGuestDiesWithItsRunner(t *testing.T) {
+	everywhere(t, func(t *testing.T, units machined.Units) {
+		l := newLauncher(t, units, "boot", deaf)
+		m := l.start(t)
+		l.kill(t, machined.KillSupervisor, syscall.SIGKILL)
+		l.isRemoved(t)
+		l.isOver(t, m)
+	})
+}
+
+func TestMachineThatRebootsTooFast(t *testing.T) {
+	l := newLauncher(t, cgroups(t), "boot", "exit 133\n")
+	if _, err := l.Start(t.Context(), machined.Caller{}, machined.StartRequest{Name: "foo"}); err != nil && !errors.Is(err, machined.ErrStartFailed) {
+		t.Fatal(err)
+	}
+	// It is given up: some time the name is free, and stays so.
+	deadline := time.Now().Add(patience)
+	for {
+		_, err := l.Register(t.Context(), machined.Caller{}, machined.Registration{
+			Name: "foo", Class: machined.ClassVM, Leader: machined.ProcessRef{ProcessID: shell(t, obey).ProcessID},
+		})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, machined.ErrMachineExists) || time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := l.Kill(t.Context(), "foo", machined.KillAll, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStartTellsWhyItFailed(t *testing.T) {
+	everywhere(t, func(t *testing.T, units machined.Units) {
+		for mode, want := range map[string]string{
+			"fail":  "test-runner: exit status 1: first [31mline[0m; last line",
+			"forge": "test-runner: exit status 3: it said nothing",
+		} {
+			l := newLauncher(t, units, mode, "")
+			_, err := l.Start(t.Context(), machined.Caller{}, machined.StartRequest{Name: "foo"})
+			if !errors.Is(err, machined.ErrStartFailed) || !strings.HasSuffix(err.Error(), want) {
+				t.Errorf("%s: %v, want … %s", mode, err, want)
+			}
+			if list := l.List(); len(list) != 0 {
+				t.Errorf("%s: machines %v", mode, list)
+			}
+			l.isOver(t, machined.Machine{Supervisor: machined.ProcessID{PID: 1 << 30}, Leader: machined.ProcessID{PID: 1 << 30}})
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestStartRefuses(t *testing.T) {
+	l := newLauncher(t, nil, "boot", guest)
+	for name, want := range map[string]error{"bar": images.ErrNotFound, "a_b": machined.ErrInvalidName, ".host": machined.ErrInvalidName} {
+		if _, err := l.Start(t.Context(), machined.Caller{}, machined.StartRequest{Name: name}); !errors.Is(err, want) {
+			t.Errorf("Start(%q): %v, want %v", name, err, want)
+		}
+	}
+	l.config.Runner, l.config.OnEvent = nil, nil
+	l.open(t)
+	if _, err := l.Start(t.Context(), machined.Caller{}, machined.StartRequest{Name: "foo"}); !errors.Is(err, machined.ErrNoRunner) {
+		t.Errorf("Start without runner: %v", err)
+	}
+}
+
+func TestStartGivesUpWithItsCaller(t *testing.T) {
+	everywhere(t, func(t *testing.T, units machined.Units) {
+		l := newLauncher(t, units, "hang", "")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		hungUp := errors.New("hung up")
+		go func() {
+			l.awaitOutput(t, "hanging")
+			cancel(hungUp)
+		}()
+		if _, err := l.Start(ctx, machined.Caller{}, machined.StartRequest{Name: "foo"}); !errors.Is(err, hungUp) {
+			t.Errorf("Start: %v", err)
+		}
+		children, err := os.ReadFile("/proc/thread-self/children")
+		if err == nil && strings.TrimSpace(string(children)) != "" {
+			t.Errorf("children %s are left", children)
+		}
+	})
+}
+
+func TestRestartedDaemonStillReboots(t *testing.T) {
+	l := newLauncher(t, cgroups(t), "boot", guest)
+	first := l.start(t)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !processExists(first.Leader.PID) {
+		t.Fatal("the machine ended with the daemon")
+	}
+	// In life the runner's new parent, process 1, reaps it.
+	go func() {
+		var status unix.WaitStatus
+		for {
+			if _, err := unix.Wait4(first.Supervisor.PID, &status, 0, nil); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	}()
+	l.open(t)
+	if m, err := l.Find("foo"); err != nil || m.Leader != first.Leader || m.Supervisor != first.Supervisor || m.Unit != first.Unit {
+		t.Errorf("restored %+v, %v; want %+v", m, err, first)
+	}
+	if _, err := l.Start(t.Context(), machined.Caller{}, machined.StartRequest{Name: "foo"}); !errors.Is(err, machined.ErrMachineExists) {
+		t.Errorf("Start: %v", err)
+	}
+	l.kill(t, machined.KillLeader, syscall.SIGUSR1)
+	l.isRemoved(t)
+	l.isNew(t)
+	l.awaitOutput(t, "guest is up")
+	second, err := l.Find("foo")
+	if err != nil || second.Leader == first.Leader {
+		t.Errorf("after reboot %+v, %v", second, err)
+	}
+	if err := l.Terminate(t.Context(), "foo"); err != nil {
+		t.Fatal(err)
+	}
+	l.isRemoved(t)
+	l.isOver(t, second)
+}
+
+func TestLogStaysShort(t *testing.T) {
+	l := newLauncher(t, cgroups(t), "boot", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; echo guest is up; "+guest)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.config.LogSize = 4096
+	l.open(t)
+	if _, err := l.Start(t.Context(), machined.Caller{}, machined.StartRequest{Name: "foo"}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(l.config.LogDir, "foo.log")
+	deadline := time.Now().Add(patience)
+	for {
+		text, err := os.ReadFile(path)
+		if err == nil && len(text) <= 4096 && strings.HasSuffix(string(text), "line 2999\nguest is up\nguest is up\n") {
+			if _, err := strconv.Atoi(strings.Fields(string(text))[1]); err != nil || !strings.HasPrefix(string(text), "line ") {
+				t.Errorf("log begins with %.40q", text)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("log of %d bytes ends with %q, %v", len(text), text[max(0, len(text)-100):], err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	m, err := l.Find("foo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.kill(t, machined.KillLeader, syscall.SIGKILL)
+	l.isNew(t)
+	l.isRemoved(t)
+	l.isOver(t, m)
+}
