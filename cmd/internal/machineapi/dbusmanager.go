@@ -1,0 +1,132 @@
+package machineapi
+
+import (
+	"context"
+
+	"berth/cmd/internal/bus"
+
+	"github.com/godbus/dbus/v5"
+)
+
+const (
+	busPath     dbus.ObjectPath = "/org/freedesktop/machine1"
+	busMachines                 = busPath + "/machine"
+	busImages                   = busPath + "/image"
+
+	busManagerName = BusName + ".Manager"
+	busMachineName = BusName + ".Machine"
+	busImageName   = BusName + ".Image"
+)
+
+// Signatures that several methods share.
+const (
+	registerArgs = "name s, id ay, service s, class s, leader u, root_directory s"
+	ptyArgs      = "pty h, pty_path s"
+	sshArgs      = "ssh_address s, ssh_private_key_path s"
+)
+
+// busManager declares the interface of the manager object, in the order of the
+// stock daemon.
+func (b *Bus) busManager() *bus.Interface {
+	methods := b.lookupMethods()
+	methods = append(methods, b.registerMethods()...)
+	methods = append(methods, b.machineMethods()...)
+	methods = append(methods, b.imageMethods()...)
+	return &bus.Interface{
+		Name:       busManagerName,
+		Properties: b.poolProperties(),
+		Methods:    append(methods, mappingMethods()...),
+		Signals: []bus.Signal{
+			{Name: "MachineNew", Args: bus.Args("machine s, path o")},
+			{Name: "MachineRemoved", Args: bus.Args("machine s, path o")},
+		},
+	}
+}
+
+func method(name, in, out string, fn any) bus.Method {
+	return bus.Method{Name: name, In: bus.Args(in), Out: bus.Args(out), Func: fn}
+}
+
+func (b *Bus) lookupMethods() []bus.Method {
+	return []bus.Method{
+		method("GetMachine", "name s", "machine o", b.getMachine),
+		method("GetImage", "name s", "image o", b.getImage),
+		method("GetMachineByPID", "pid u", "machine o", b.getMachineByPID),
+		method("ListMachines", "", "machines a(ssso)", b.listMachines),
+		method("ListImages", "", "images a(ssbttto)", b.listBusImages),
+	}
+}
+
+func (b *Bus) registerMethods() []bus.Method {
+	return []bus.Method{
+		method("CreateMachine", registerArgs+", scope_properties a(sv)", "path o", b.createMachine),
+		method("CreateMachineWithNetwork", registerArgs+", ifindices ai, scope_properties a(sv)", "path o", b.createMachineWithNetwork),
+		method("CreateMachineEx", "name s, properties a(sv), scope_properties a(sv)", "path o", b.createMachineEx),
+		method("RegisterMachine", registerArgs, "path o", b.registerMachine),
+		method("RegisterMachineWithNetwork", registerArgs+", ifindices ai", "path o", b.registerMachineWithNetwork),
+		method("RegisterMachineEx", "name s, properties a(sv)", "path o", b.registerMachineEx),
+		method("UnregisterMachine", "name s", "", b.unregisterMachine),
+	}
+}
+
+// machineMethods are those that machine objects have too. What the core cannot
+// do has no handler, and answers NotSupported.
+func (b *Bus) machineMethods() []bus.Method {
+	return []bus.Method{
+		method("TerminateMachine", "id s", "", b.terminateMachine),
+		method("KillMachine", "name s, whom s, signal i", "", b.killMachine),
+		method("GetMachineAddresses", "name s", "addresses a(iay)", b.machineAddresses),
+		method("GetMachineSSHInfo", "name s", sshArgs, b.machineSSHInfo),
+		method("GetMachineOSRelease", "name s", "fields a{ss}", b.machineOSRelease),
+		method("OpenMachinePTY", "name s", ptyArgs, nil),
+		method("OpenMachineLogin", "name s", ptyArgs, nil),
+		method("OpenMachineShell", "name s, user s, path s, args as, environment as", ptyArgs, nil),
+		method("BindMountMachine", "name s, source s, destination s, read_only b, mkdir b", "", nil),
+		method("CopyFromMachine", "name s, source s, destination s", "", nil),
+		method("CopyToMachine", "name s, source s, destination s", "", nil),
+		method("CopyFromMachineWithFlags", "name s, source s, destination s, flags t", "", nil),
+		method("CopyToMachineWithFlags", "name s, source s, destination s, flags t", "", nil),
+		method("OpenMachineRootDirectory", "name s", "fd h", nil),
+		method("GetMachineUIDShift", "name s", "shift u", b.machineUIDShift),
+	}
+}
+
+func (b *Bus) imageMethods() []bus.Method {
+	return []bus.Method{
+		method("RemoveImage", "name s", "", b.removeBusImage),
+		method("RenameImage", "name s, new_name s", "", b.renameBusImage),
+		method("CloneImage", "name s, new_name s, read_only b", "", b.cloneBusImage),
+		method("MarkImageReadOnly", "name s, read_only b", "", b.markBusImage),
+		method("GetImageHostname", "name s", "hostname s", b.imageHostname),
+		method("GetImageMachineID", "name s", "id ay", b.imageMachineID),
+		method("GetImageMachineInfo", "name s", "machine_info a{ss}", b.imageMachineInfo),
+		method("GetImageOSRelease", "name s", "os_release a{ss}", b.imageOSRelease),
+		method("SetPoolLimit", "size t", "", nil),
+		method("SetImageLimit", "name s, size t", "", nil),
+		method("CleanPool", "mode s", "images a(st)", b.cleanBusPool),
+	}
+}
+
+func mappingMethods() []bus.Method {
+	return []bus.Method{
+		method("MapFromMachineUser", "name s, uid_inner u", "uid_outer u", nil),
+		method("MapToMachineUser", "uid_outer u", "machine_name s, machine_path o, uid_inner u", nil),
+		method("MapFromMachineGroup", "name s, gid_inner u", "gid_outer u", nil),
+		method("MapToMachineGroup", "gid_outer u", "machine_name s, machine_path o, gid_inner u", nil),
+	}
+}
+
+// constant is a property that never changes.
+func constant(name, signature string, value any) bus.Property {
+	return bus.Property{
+		Name: name, Type: signature, Emits: bus.EmitsConst,
+		Get: func(context.Context) (any, error) { return value, nil },
+	}
+}
+
+// silent is a property whose changes are not announced.
+func silent(name, signature string, value any) bus.Property {
+	p := constant(name, signature, value)
+	p.Emits = bus.EmitsFalse
+	return p
+}
