@@ -258,7 +258,7 @@ func (l *leader) pid() uint32 { return uint32(l.cmd.Process.Pid) }
 // run runs a command line and gives the line that it prints.
 func (l *leader) run(line string) string {
 	l.t.Helper()
-	fmt.Fprintln(l.in, line)
+	fmt.Fprintln(l.in, "{ "+line+"; } 2>&1")
 	text, err := l.out.ReadString('\n')
 	if err != nil {
 		l.t.Errorf("%s: %v", line, err)

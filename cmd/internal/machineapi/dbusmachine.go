@@ -1,135 +1,109 @@
-package importapi
+package machineapi
 
 import (
 	"context"
-	"os"
+	"errors"
 
 	"berth/cmd/internal/bus"
-	"berth/images"
-	"berth/importd"
-	"berth/transfer/compress"
-
-	"github.com/godbus/dbus/v5"
+	"berth/machined"
 )
 
-// Flags of the calls whose names end in Ex.
-const (
-	flagForce uint64 = 1 << iota
-	flagReadOnly
-	flagKeepDownload
-)
+// machineObjects are the objects of all machines.
+type machineObjects struct{ *Bus }
 
-// The older calls are for machines only.
-const oldClass = string(images.ClassMachine)
+var _ bus.Directory = machineObjects{}
 
-func flagIf(set bool, flag uint64) uint64 {
-	if set {
-		return flag
+// List gives the labels of all machines.
+func (o machineObjects) List(context.Context) ([]string, error) {
+	var labels []string
+	for _, m := range o.Manager.List() {
+		labels = append(labels, bus.EscapeLabel(m.Name))
 	}
-	return 0
+	return labels, nil
 }
 
-// request begins a request with what all the newer calls have.
-func request(kind importd.Kind, class string, flags, allowed uint64) (importd.Request, error) {
-	c, err := images.ParseClass(class)
-	if err != nil {
-		return importd.Request{}, &bus.Error{Name: bus.ErrorInvalidArgs, Err: err}
+// ownMachine is the label by which a process finds the machine it is in.
+const ownMachine = "self"
+
+// Lookup finds a machine by its label.
+func (o machineObjects) Lookup(ctx context.Context, call *bus.Call, label string) (*bus.Object, error) {
+	var m machined.Machine
+	var err error
+	if label == ownMachine {
+		m, err = o.Manager.FindByPID(ctx, call.Caller().PID)
+	} else {
+		m, err = o.Manager.Find(bus.UnescapeLabel(label))
 	}
-	if err := checkFlags(flags, allowed); err != nil {
-		return importd.Request{}, err
+	switch {
+	case errors.Is(err, machined.ErrNoSuchMachine), errors.Is(err, machined.ErrNoMachineForPID):
+		return nil, nil
+	case err != nil:
+		return nil, busError(err)
 	}
-	return importd.Request{
-		Kind: kind, Class: c, Force: flags&flagForce != 0, ReadOnly: flags&flagReadOnly != 0,
-		KeepDownload: flags&flagKeepDownload != 0,
-	}, nil
+	return &bus.Object{Interfaces: []*bus.Interface{o.machineObject(m)}}, nil
 }
 
-func checkFlags(flags, allowed uint64) error {
-	if unknown := flags &^ allowed; unknown != 0 {
-		return invalidArgs("flags %#x are not known", unknown)
-	}
-	return nil
+func (b *Bus) machineObject(m machined.Machine) *bus.Interface {
+	return &bus.Interface{Name: busMachineName, Properties: machineProperties(m), Methods: b.objectMethods(m.Name)}
 }
 
-func (b *Bus) importNew(kind importd.Kind) any {
-	return func(ctx context.Context, call *bus.Call, f *os.File, local, class string, flags uint64) (uint32, dbus.ObjectPath, error) {
-		return b.importFile(ctx, call, kind, f, local, class, flags)
+func machineProperties(m machined.Machine) []bus.Property {
+	interfaces := []int32{}
+	for _, index := range m.NetworkInterfaces {
+		interfaces = append(interfaces, int32(index))
 	}
-}
-
-func (b *Bus) importOld(kind importd.Kind) any {
-	return func(ctx context.Context, call *bus.Call, f *os.File, local string, force, readOnly bool) (uint32, dbus.ObjectPath, error) {
-		flags := flagIf(force, flagForce) | flagIf(readOnly, flagReadOnly)
-		return b.importFile(ctx, call, kind, f, local, oldClass, flags)
-	}
-}
-
-func (b *Bus) importFile(ctx context.Context, call *bus.Call, kind importd.Kind, f *os.File, local, class string, flags uint64) (uint32, dbus.ObjectPath, error) {
-	if err := b.authorizeBus(ctx, call, actionImport); err != nil {
-		return 0, "", err
-	}
-	r, err := request(kind, class, flags, flagForce|flagReadOnly)
-	if err != nil {
-		return 0, "", err
-	}
-	r.File, r.Local = f, local
-	return b.start(call, r)
-}
-
-func (b *Bus) exportNew(kind importd.Kind) any {
-	return func(ctx context.Context, call *bus.Call, local, class string, f *os.File, format string, flags uint64) (uint32, dbus.ObjectPath, error) {
-		return b.export(ctx, call, kind, local, class, f, format, flags)
+	return []bus.Property{
+		constant("Name", "s", m.Name),
+		constant("Id", "ay", m.ID[:]),
+		constant("Timestamp", "t", m.Realtime),
+		constant("TimestampMonotonic", "t", m.Monotonic),
+		constant("Service", "s", m.Service),
+		constant("Unit", "s", m.Unit),
+		constant("Subgroup", "s", m.Subgroup),
+		constant("Leader", "u", uint32(m.Leader.PID)),
+		constant("LeaderPIDFDId", "t", m.Leader.PIDFDID),
+		constant("Supervisor", "u", uint32(m.Supervisor.PID)),
+		constant("SupervisorPIDFDId", "t", m.Supervisor.PIDFDID),
+		constant("Class", "s", string(m.Class)),
+		constant("RootDirectory", "s", m.RootDirectory),
+		constant("NetworkInterfaces", "ai", interfaces),
+		constant("VSockCID", "u", m.VSockCID),
+		constant("SSHAddress", "s", m.SSHAddress),
+		constant("SSHPrivateKeyPath", "s", m.SSHPrivateKeyPath),
+		silent("State", "s", string(m.State)),
+		constant("UID", "u", m.UID),
 	}
 }
 
-func (b *Bus) exportOld(kind importd.Kind) any {
-	return func(ctx context.Context, call *bus.Call, local string, f *os.File, format string) (uint32, dbus.ObjectPath, error) {
-		return b.export(ctx, call, kind, local, oldClass, f, format, 0)
+// objectMethods are methods of the manager, for one machine.
+func (b *Bus) objectMethods(name string) []bus.Method {
+	return []bus.Method{
+		method("Terminate", "", "", func(ctx context.Context, call *bus.Call) error {
+			return b.terminateMachine(ctx, call, name)
+		}),
+		method("Kill", "whom s, signal i", "", func(ctx context.Context, call *bus.Call, whom string, signal int32) error {
+			return b.killMachine(ctx, call, name, whom, signal)
+		}),
+		method("GetAddresses", "", "addresses a(iay)", func(ctx context.Context, call *bus.Call) ([]busAddress, error) {
+			return b.machineAddresses(ctx, call, name)
+		}),
+		method("GetSSHInfo", "", sshArgs, func(ctx context.Context, call *bus.Call) (string, string, error) {
+			return b.machineSSHInfo(ctx, call, name)
+		}),
+		method("GetOSRelease", "", "fields a{ss}", func(ctx context.Context, call *bus.Call) (map[string]string, error) {
+			return b.machineOSRelease(ctx, call, name)
+		}),
+		method("GetUIDShift", "", "shift u", func(ctx context.Context, call *bus.Call) (uint32, error) {
+			return b.machineUIDShift(ctx, call, name)
+		}),
+		method("OpenPTY", "", ptyArgs, nil),
+		method("OpenLogin", "", ptyArgs, nil),
+		method("OpenShell", "user s, path s, args as, environment as", ptyArgs, nil),
+		method("BindMount", "source s, destination s, read_only b, mkdir b", "", nil),
+		method("CopyFrom", "source s, destination s", "", nil),
+		method("CopyTo", "source s, destination s", "", nil),
+		method("CopyFromWithFlags", "source s, destination s, flags t", "", nil),
+		method("CopyToWithFlags", "source s, destination s, flags t", "", nil),
+		method("OpenRootDirectory", "", "fd h", nil),
 	}
-}
-
-func (b *Bus) export(ctx context.Context, call *bus.Call, kind importd.Kind, local, class string, f *os.File, format string, flags uint64) (uint32, dbus.ObjectPath, error) {
-	if err := b.authorizeBus(ctx, call, actionExport); err != nil {
-		return 0, "", err
-	}
-	r, err := request(kind, class, flags, 0)
-	if err != nil {
-		return 0, "", err
-	}
-	if format != "" {
-		if r.Format, err = compress.ParseFormat(format); err != nil {
-			return 0, "", &bus.Error{Name: bus.ErrorInvalidArgs, Err: err}
-		}
-	}
-	r.File, r.Local = f, local
-	return b.start(call, r)
-}
-
-func (b *Bus) pullNew(kind importd.Kind) any {
-	return func(ctx context.Context, call *bus.Call, url, local, class, verify string, flags uint64) (uint32, dbus.ObjectPath, error) {
-		return b.pull(ctx, call, kind, url, local, class, verify, flags)
-	}
-}
-
-func (b *Bus) pullOld(kind importd.Kind) any {
-	return func(ctx context.Context, call *bus.Call, url, local, verify string, force bool) (uint32, dbus.ObjectPath, error) {
-		return b.pull(ctx, call, kind, url, local, oldClass, verify, flagIf(force, flagForce))
-	}
-}
-
-// pull takes an empty name for none, as the interface is documented: only the
-// copy that is kept for later is wanted then.
-func (b *Bus) pull(ctx context.Context, call *bus.Call, kind importd.Kind, url, local, class, verify string, flags uint64) (uint32, dbus.ObjectPath, error) {
-	if err := b.authorizeBus(ctx, call, actionPull); err != nil {
-		return 0, "", err
-	}
-	r, err := request(kind, class, flags, flagForce|flagReadOnly|flagKeepDownload)
-	if err != nil {
-		return 0, "", err
-	}
-	r.Remote, r.Local, r.Verify = url, local, importd.Verify(verify)
-	if local == "" {
-		r.Local = importd.NoLocal
-	}
-	return b.start(call, r)
 }
