@@ -93,8 +93,8 @@ func workerEnvironment(all []string) []string {
 			strings.ToLower(verify.KeyringVariable):
 			out = append(out, e)
 		}
-		// The variables of the test binary, which stands in for the daemon's.
-		if strings.HasPrefix(name, "BERTH_TEST_") || name == "GOCOVERDIR" {
+		// What concerns a test binary, which stands in for the daemon's.
+		if strings.HasPrefix(name, "BERTH_TEST_") || name == "GOCOVERDIR" || name == "GORACE" {
 			out = append(out, e)
 		}
 	}
