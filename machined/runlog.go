@@ -72,7 +72,7 @@ func escapeGlob(path string) string {
 }
 
 // trim halves a log that is too long. What is written in the instant between
-// reading and cutting is lost.
+// reading and cutting is lost; it looks again as long as something was.
 func (l *runLogs) trim(path string) (err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -82,13 +82,19 @@ func (l *runLogs) trim(path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil || info.Size() <= l.limit {
-		return err
-	}
-	tail, err := tailOf(f, l.limit/2)
-	if err != nil {
-		return err
+	var tail []byte
+	for seen := int64(-1); ; {
+		info, err := f.Stat()
+		if err != nil || info.Size() <= l.limit {
+			return err
+		}
+		if info.Size() == seen {
+			break
+		}
+		seen = info.Size()
+		if tail, err = tailOf(f, l.limit/2); err != nil {
+			return err
+		}
 	}
 	if err := f.Truncate(0); err != nil {
 		return err

@@ -70,7 +70,9 @@ func cgroups(t *testing.T) machined.Units {
 func awaitNoUnits(t *testing.T, slice string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		units, err := filepath.Glob(filepath.Join(slice, "*.s*"))
+		units, err := filepath.Glob(filepath.Join(slice, "*@*.service"))
+		scopes, scopeErr := filepath.Glob(filepath.Join(slice, "*.scope"))
+		units, err = append(units, scopes...), errors.Join(err, scopeErr)
 		if err != nil || time.Now().After(deadline) {
 			t.Errorf("units %q are left, %v", units, err)
 		}
