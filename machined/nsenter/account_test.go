@@ -67,13 +67,19 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
-func TestParseFlags(t *testing.T) {
-	got, err := parseFlags("12 (a) b (c) S 1 12 12 0 -1 4194624 100 0")
-	if err != nil || got&forkNoExec == 0 {
-		t.Errorf("%#x, %v", got, err)
+func TestParseStat(t *testing.T) {
+	rest := strings.Repeat(" 1", 41) // fields 10 to 50
+	for stat, want := range map[string]bool{
+		"12 (a) b (c) S 1 12 12 0 -1 4194560" + rest + " 77 0": true,
+		"12 (a) b (c) S 1 12 12 0 -1 4194624" + rest + " 77 0": false, // not executed yet
+		"12 (a) b (c) S 1 12 12 0 -1 4194560" + rest + " 0 0":  false, // in the middle of it
+	} {
+		if got, err := parseStat(stat); err != nil || got != want {
+			t.Errorf("%q: %v, %v", stat, got, err)
+		}
 	}
-	for _, text := range []string{"", "12 (a", "12 (a) S 1 1 1 0 -1 x"} {
-		if _, err := parseFlags(text); err == nil {
+	for _, text := range []string{"", "12 (a", "12 (a) S 1 1 1 0 -1 x" + rest + " 7", "12 (a) S 1 1 1 0 -1 64"} {
+		if _, err := parseStat(text); err == nil {
 			t.Errorf("%q is no stat line", text)
 		}
 	}

@@ -28,12 +28,9 @@ func (t Target) settle(ctx context.Context) error {
 	tick := time.NewTicker(settleStep)
 	defer tick.Stop()
 	for {
-		flags, err := t.flags()
-		if err != nil {
+		own, err := t.runsOwnProgram()
+		if err != nil || own {
 			return err
-		}
-		if flags&forkNoExec == 0 {
-			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -45,28 +42,36 @@ func (t Target) settle(ctx context.Context) error {
 	}
 }
 
-// flags reads the leader's process flags (proc_pid_stat(5), field 9).
-func (t Target) flags() (uint64, error) {
+// runsOwnProgram reports whether the leader has executed a program and has its
+// environment.
+func (t Target) runsOwnProgram() (bool, error) {
 	data, err := os.ReadFile(t.proc("stat"))
 	if err != nil {
-		return 0, fmt.Errorf("read flags of leader: %w", t.cause(err))
+		return false, fmt.Errorf("read state of leader: %w", t.cause(err))
 	}
 	if err := t.alive(); err != nil {
-		return 0, err
+		return false, err
 	}
-	flags, err := parseFlags(string(data))
+	own, err := parseStat(string(data))
 	if err != nil {
-		return 0, fmt.Errorf("read flags of leader: %w", err)
+		return false, fmt.Errorf("read state of leader: %w", err)
 	}
-	return flags, nil
+	return own, nil
 }
 
-// parseFlags looks behind the last parenthesis, since the second field is a
-// name in parentheses that may contain anything.
-func parseFlags(stat string) (uint64, error) {
+// parseStat reads proc_pid_stat(5): field 9, the process flags, and field 51,
+// the end of the environment, which in the middle of an execve is not there yet
+// although the flag is gone. It looks behind the last parenthesis, since the
+// second field is a name in parentheses that may contain anything.
+func parseStat(stat string) (ownProgram bool, err error) {
+	const flagsField, environField = 9 - 3, 51 - 3 // the third field comes first
 	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 7 {
-		return 0, fmt.Errorf("%q is too short: %w", stat, strconv.ErrSyntax)
+	if len(fields) <= environField {
+		return false, fmt.Errorf("%q is too short: %w", stat, strconv.ErrSyntax)
 	}
-	return strconv.ParseUint(fields[6], 10, 64)
+	flags, err := strconv.ParseUint(fields[flagsField], 10, 64)
+	if err != nil {
+		return false, err
+	}
+	return flags&forkNoExec == 0 && fields[environField] != "0", nil
 }

@@ -71,7 +71,7 @@ func (c *childWriter) end() error {
 	switch {
 	case c.out.err != nil:
 		c.err = fmt.Errorf("write compressed data: %w", c.out.err)
-	case err != nil && c.ctxErr() != nil:
+	case c.ctxErr() != nil:
 		c.err = fmt.Errorf("%s: %w", c.cmd.Path, c.ctxErr())
 	case err != nil:
 		c.err = childError(c.cmd.Path, err, c.said, func(string) error { return errChild })
