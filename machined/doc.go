@@ -11,12 +11,20 @@
 // does: all leaders are watched by pidfd in a single epoll set, so a thousand
 // machines cost one sleeping goroutine, and an idle daemon does nothing.
 //
+// A machine that is started here is a run from its first start to the end that is
+// not a reboot. Its runner writes into a log of its own and is no worse off when
+// the daemon is restarted; the next Manager takes the run up again. When a runner
+// ends, whatever is left in its unit is killed, and exit status 133 starts it
+// anew.
+//
 // A name is free again the moment its leader is dead. Register asks the kernel
 // and not the table, so a dead entry never stands in the way.
 //
 // # Who calls whom
 //
-//	Register, Start     check the caller and the leader, reserve the name
+//	Start               find the image, start the runner, wait until it names the leader
+//	Register            check the caller and the leader, reserve the name
+//	  both: admit
 //	  -> Units          put the leader into a scope, or find the unit it has
 //	  -> stateDir       write the state file
 //	  -> leaderWatch    from here on the end of the leader is noticed
@@ -38,7 +46,9 @@
 // the unit holds nothing else. A new Manager loads the directory: machines
 // whose leader lives are kept without a second New event, the others are
 // removed, and a file that cannot be understood is renamed so that no reader
-// takes it for a machine.
+// takes it for a machine. Keys that only we know come after the known ones:
+// SUBGROUP, CGROUP, SUPERVISED (the supervisor runs just this machine) and
+// MANAGED (it was started by Start).
 //
 // # Units
 //

@@ -16,7 +16,7 @@ func (m *Manager) List() []Machine {
 	m.mu.Lock()
 	list := make([]Machine, 0, len(m.table.byName)+1)
 	for _, e := range m.table.byName {
-		list = append(list, e.Machine.clone())
+		list = append(list, e.clone())
 	}
 	m.mu.Unlock()
 	slices.SortFunc(list, func(a, b Machine) int { return cmp.Compare(a.Name, b.Name) })
@@ -37,7 +37,7 @@ func (m *Manager) Find(name string) (Machine, error) {
 	if err != nil {
 		return Machine{}, err
 	}
-	return e.Machine.clone(), nil
+	return e.clone(), nil
 }
 
 // maxAncestors bounds the way up; the kernel's own limit is 32 PID namespaces
@@ -95,7 +95,7 @@ func (m *Manager) findStep(ctx context.Context, pid int) (_ *Machine, parent int
 	if e == nil {
 		return nil, parent, nil
 	}
-	found := e.Machine.clone()
+	found := e.clone()
 	return &found, 0, nil
 }
 

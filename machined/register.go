@@ -137,7 +137,7 @@ func (m *Manager) admit(ctx context.Context, e *entry, allocate bool) (Machine, 
 		return Machine{}, errors.Join(err, e.close())
 	}
 	m.log.Info("new machine", "machine", e.Name, "class", e.Class, "leader", e.Leader.PID, "unit", e.Unit, "subgroup", e.Subgroup)
-	return e.Machine.clone(), nil
+	return e.clone(), nil
 }
 
 // place keeps the unit that the leader is in and makes one where it has none.

@@ -95,3 +95,31 @@ func TestRestartLearnsTheSubgroup(t *testing.T) {
 	}
 	next(t, w.ended, unit.Name)
 }
+
+// A process in the unit belongs to the machine whoever its parent is.
+func TestFindByPIDGoesByUnit(t *testing.T) {
+	units := cgroups(t)
+	w := newWorld(t, units, time.Hour)
+	leader, sibling := shell(t, obey), shell(t, obey)
+	m := w.register(t, "foo", leader, machined.Caller{}, true)
+	unit, err := units.UnitOf(t.Context(), leader.PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := cgroup2.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	procs := filepath.Join(tree.Mount, strings.TrimPrefix(unit.Cgroup, tree.Root), "cgroup.procs")
+	if err := os.WriteFile(procs, []byte(itoa(sibling.PID)), 0); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.FindByPID(t.Context(), sibling.PID); err != nil || got.Name != m.Name {
+		t.Errorf("FindByPID = %q, %v", got.Name, err)
+	}
+	if err := w.Kill(t.Context(), "foo", machined.KillAll, 9); err != nil {
+		t.Fatal(err)
+	}
+	waitEnd(t, sibling)
+	next(t, w.ended, m.Unit)
+}

@@ -229,27 +229,27 @@ func TestTheGuestDiesWithItsRunner(t *testing.T) {
 }
 
 func TestMachineThatRebootsTooFast(t *testing.T) {
-	l := newLauncher(t, cgroups(t), "boot", "exit 133\n")
-	if _, err := l.Start(t.Context(), machined.Caller{}, machined.StartRequest{Name: "foo"}); err != nil && !errors.Is(err, machined.ErrStartFailed) {
+	l := newLauncher(t, cgroups(t), "boot", guest)
+	l.start(t)
+	const allowed = 4 // reboots within some seconds
+	for range allowed {
+		l.kill(t, machined.KillLeader, syscall.SIGUSR1)
+		l.isRemoved(t)
+		l.isNew(t)
+		l.awaitOutput(t, "guest is up")
+	}
+	last, err := l.Find("foo")
+	if err != nil {
 		t.Fatal(err)
 	}
-	// It is given up: some time the name is free, and stays so.
-	deadline := time.Now().Add(patience)
-	for {
-		_, err := l.Register(t.Context(), machined.Caller{}, machined.Registration{
-			Name: "foo", Class: machined.ClassVM, Leader: machined.ProcessRef{ProcessID: shell(t, obey).ProcessID},
-		})
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, machined.ErrMachineExists) || time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if err := l.Kill(t.Context(), "foo", machined.KillAll, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	l.kill(t, machined.KillLeader, syscall.SIGUSR1)
+	l.isRemoved(t)
+	l.isOver(t, last)
+	// It is given up: a start by hand works again.
+	m := l.start(t)
+	l.kill(t, machined.KillLeader, syscall.SIGUSR2)
+	l.isRemoved(t)
+	l.isOver(t, m)
 }
 
 func TestStartTellsWhyItFailed(t *testing.T) {

@@ -125,7 +125,7 @@ func (e *entry) hold() (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &held{Machine: e.Machine.clone(), leader: leader}
+	h := &held{Machine: e.clone(), leader: leader}
 	if e.supervisor != nil {
 		if h.supervisor, err = e.supervisor.Dup(); err != nil {
 			return nil, errors.Join(err, leader.Close())
