@@ -6,7 +6,7 @@
 //
 // A machine is a name and a leader, the process that is its init or its
 // emulator. Whoever starts one registers it ([Manager.Register]); or it is
-// started here ([Manager.Start]), through a [Runner]. The one who registers is
+// started here ([Manager.Start]), through a [runner.Runner]. The one who registers is
 // its supervisor unless it is the leader itself. A machine ends when its leader
 // does: all leaders are watched by pidfd in a single epoll set, so a thousand
 // machines cost one sleeping goroutine, and an idle daemon does nothing.
@@ -26,10 +26,10 @@
 //	Register            check the caller and the leader, reserve the name
 //	  both: admit
 //	  -> Units          put the leader into a scope, or find the unit it has
+//	  -> processWatch   from here on the end of the leader is noticed
 //	  -> stateDir       write the state file
-//	  -> leaderWatch    from here on the end of the leader is noticed
 //	  -> events         New
-//	leaderWatch         the leader is dead: ended
+//	processWatch        the leader is dead
 //	  -> stateDir       unlink
 //	  -> events         Removed
 //

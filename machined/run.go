@@ -53,7 +53,18 @@ func (r *run) state() (booting bool, changed <-chan struct{}) {
 	return r.booting, r.changed
 }
 
-// stop keeps a reboot from happening.
+func (r *run) isBooting() bool {
+	booting, _ := r.state()
+	return booting
+}
+
+func (r *run) isStopped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stopped
+}
+
+// stop keeps a reboot from happening; a machine that is just coming up is ended.
 func (r *run) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,6 +93,11 @@ func (r *run) boot(ctx context.Context) (Machine, error) {
 	// From here on the end of the runner is dealt with in the background.
 	if _, err := r.m.watch.add(r.process, r.onEnd); err != nil {
 		return Machine{}, errors.Join(err, r.clean())
+	}
+	if r.isStopped() {
+		if err := r.m.Terminate(ctx, r.name); err != nil && !errors.Is(err, ErrNoSuchMachine) {
+			return machine, err
+		}
 	}
 	return machine, nil
 }
@@ -213,10 +229,7 @@ func (r *run) ended() {
 
 // wantsReboot judges an exit status and counts the starts.
 func (r *run) wantsReboot(status ExitStatus) bool {
-	r.mu.Lock()
-	stopped := r.stopped
-	r.mu.Unlock()
-	if stopped || !status.Known || status.Signal != 0 || status.Code != runner.ExitReboot {
+	if r.isStopped() || !status.Known || status.Signal != 0 || status.Code != runner.ExitReboot {
 		return false
 	}
 	r.starts = append(r.starts, time.Now())

@@ -218,6 +218,43 @@ func TestTerminatedMachineDoesNotReboot(t *testing.T) {
 	})
 }
 
+func TestTerminateWhileStarting(t *testing.T) {
+	l := newLauncher(t, cgroups(t), "boot", guest)
+	slow := slowRunner{testRunner{"boot"}, make(chan struct{}), make(chan struct{})}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.config.Runner = slow
+	l.open(t)
+	started := make(chan error, 1)
+	go func() {
+		_, err := l.Start(t.Context(), machined.Caller{}, machined.StartRequest{Name: "foo"})
+		started <- err
+	}()
+	<-slow.asked
+	if err := l.Terminate(t.Context(), "foo"); err != nil {
+		t.Error(err)
+	}
+	close(slow.goOn)
+	if err := <-started; err != nil {
+		t.Error(err)
+	}
+	l.isNew(t)
+	l.isRemoved(t)
+}
+
+// slowRunner tells when it is asked for a command and waits.
+type slowRunner struct {
+	testRunner
+	asked, goOn chan struct{}
+}
+
+func (r slowRunner) Command(spec runner.Spec) (runner.Command, error) {
+	close(r.asked)
+	<-r.goOn
+	return r.testRunner.Command(spec)
+}
+
 func TestTheGuestDiesWithItsRunner(t *testing.T) {
 	everywhere(t, func(t *testing.T, units machined.Units) {
 		l := newLauncher(t, units, "boot", deaf)

@@ -140,11 +140,15 @@ func (e *entry) hold() (*held, error) {
 func (m *Manager) Terminate(_ context.Context, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if r := m.runs[name]; r != nil {
+	r := m.runs[name]
+	if r != nil {
 		r.stop()
 	}
 	e, err := m.findEntry(name)
 	if err != nil {
+		if r != nil && r.isBooting() {
+			return nil // it comes up stopped
+		}
 		return fmt.Errorf("terminate: %w", err)
 	}
 	if e.stopping {
