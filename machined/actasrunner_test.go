@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -23,6 +24,9 @@ func actAsRunner(mode string, args []string) int {
 		fmt.Print("first \x1b[31mline\x1b[0m\n\nlast line\n")
 		return 1
 	case "hang":
+		if err := os.WriteFile(filepath.Join(args[0], "pid"), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+			fmt.Println(err)
+		}
 		fmt.Println("hanging")
 		waitForTerm()
 		return 0

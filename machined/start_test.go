@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -337,9 +338,16 @@ func TestStartGivesUpWithItsCaller(t *testing.T) {
 		if _, err := l.Start(ctx, machined.Caller{}, machined.StartRequest{Name: "foo"}); !errors.Is(err, hungUp) {
 			t.Errorf("Start: %v", err)
 		}
-		children, err := os.ReadFile("/proc/thread-self/children")
-		if err == nil && strings.TrimSpace(string(children)) != "" {
-			t.Errorf("children %s are left", children)
+		image, err := l.Image(t.Context(), "foo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(image.Path, "pid"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pid, err := strconv.Atoi(string(text)); err != nil || processExists(pid) {
+			t.Errorf("the runner %s is left, %v", text, err)
 		}
 	})
 }
