@@ -42,12 +42,13 @@ func ValidName(s string) error {
 func LastComponent(url string) (string, error) {
 	s := url
 	if scheme, rest, ok := strings.Cut(s, ":"); ok && validScheme(scheme) {
-		s = strings.TrimLeft(rest, "/")
-		host := strings.IndexAny(s, "/?#")
-		if host < 0 {
-			return "", fmt.Errorf("%w %q", ErrNoComponent, url)
+		if s = strings.TrimLeft(rest, "/"); scheme != "file" {
+			host := strings.IndexAny(s, "/?#")
+			if host < 0 {
+				return "", fmt.Errorf("%w %q", ErrNoComponent, url)
+			}
+			s = s[host:]
 		}
-		s = s[host:]
 	}
 	if end := strings.IndexAny(s, "?#"); end >= 0 {
 		s = s[:end]

@@ -44,6 +44,8 @@ func (s *stage) export(ctx context.Context) (err error) {
 		err = s.exportDisk(ctx, source)
 	}
 	if err != nil {
+		// Half an export must not look like one. Pipes cannot be taken back.
+		_ = os.Stdout.Truncate(0)
 		return fmt.Errorf("export %q: %w", s.Request.Local, err)
 	}
 	return nil

@@ -27,7 +27,7 @@ func (s *stage) importFile(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, build.discard()) }()
 	if err := s.enterCage(cage.Rules{
-		Write:        []string{s.Request.ImageRoot},
+		Write:        s.writable(),
 		Capabilities: s.publishCapabilities(),
 	}); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -78,7 +79,17 @@ func (p *pulling) installCopy(ctx context.Context, pristine string) (err error) 
 // name publishes a pending image. Once it has its name the transfer has done
 // what was asked, so what goes wrong after that is a warning.
 func (s *stage) name(ctx context.Context, pending *images.Pending, name string, o images.CommitOptions) error {
+	release := func() error { return nil }
+	if name == s.localFile() && s.Request.Force {
+		var err error
+		if release, err = s.lockReplaced(ctx); err != nil {
+			return errors.Join(err, release())
+		}
+	}
 	err := pending.Commit(ctx, name, o)
+	if unlockErr := release(); unlockErr != nil {
+		s.report.log(PriorityWarning, "Cannot take away the lock of the image that was replaced: %v", unlockErr)
+	}
 	if err == nil && name == s.localFile() && s.Request.Force {
 		err = s.removeOtherForms(ctx)
 	}
@@ -87,6 +98,24 @@ func (s *stage) name(ctx context.Context, pending *images.Pending, name string, 
 		return nil
 	}
 	return err
+}
+
+// lockReplaced takes the lock on the image that is to be replaced, if there is
+// one, as a machine that runs it does: it must not lose its root. release may
+// be called in any case.
+func (s *stage) lockReplaced(ctx context.Context) (release func() error, err error) {
+	nothing := func() error { return nil }
+	old, err := s.store.Find(ctx, s.Request.Class, s.Request.Local)
+	if errors.Is(err, images.ErrNotFound) || err == nil && filepath.Dir(old.Path) != s.Request.ImageRoot {
+		return nothing, nil
+	} else if err != nil {
+		return nothing, err
+	}
+	lock, err := s.store.LockImage(old, true)
+	if err != nil {
+		return nothing, fmt.Errorf("replace image %q: %w (%w)", s.Request.Local, err, unix.EBUSY)
+	}
+	return lock.Release, nil
 }
 
 // removeOtherForms removes an image of the same name that is of another form: a
@@ -115,12 +144,32 @@ func (s *stage) finishImage(ctx context.Context, pending *images.Pending) error 
 	if !s.Request.Kind.Tree() {
 		return nil
 	}
+	if s.Request.Kind != ImportFS {
+		if err := mustHaveEntries(pending.File()); err != nil {
+			return err
+		}
+	}
 	moved, err := images.MangleTree(ctx, pending.File())
 	if err != nil {
 		return fmt.Errorf("move the operating system tree to the top: %w", err)
 	}
 	if moved {
 		s.report.log(PriorityInfo, "Archive has its tree in a single directory; moved it to the top.")
+	}
+	return nil
+}
+
+// mustHaveEntries refuses an archive of nothing, which zeros are to tar.
+func mustHaveEntries(dir *os.File) (err error) {
+	again, err := os.Open(dir.Name())
+	if err != nil {
+		return fmt.Errorf("look into the image: %w", err)
+	}
+	defer func() { err = errors.Join(err, again.Close()) }()
+	if _, err := again.Readdirnames(1); errors.Is(err, io.EOF) {
+		return errors.New("the archive has no entries: it is no image")
+	} else if err != nil {
+		return fmt.Errorf("look into the image: %w", err)
 	}
 	return nil
 }

@@ -131,7 +131,7 @@ func (p *pulling) downloadShare() float64 {
 func (p *pulling) cageRules() cage.Rules {
 	rules := cage.Rules{
 		Read:         append(append([]string{}, networkFiles...), p.keyrings...),
-		Write:        []string{p.Request.ImageRoot},
+		Write:        p.writable(),
 		Network:      true,
 		Capabilities: p.publishCapabilities(),
 	}

@@ -188,6 +188,8 @@ func (r *Request) settleFile() error {
 	switch {
 	case r.Kind == ImportFS && mode != unix.S_IFDIR:
 		return fmt.Errorf("import a file system tree: %w", unix.ENOTDIR)
+	case r.Kind != ImportFS && mode == unix.S_IFDIR:
+		return &InvalidError{"fileDescriptor", "it is a directory, which import-fs takes"}
 	case r.Kind != ImportFS && mode != unix.S_IFREG && mode != unix.S_IFIFO:
 		return &InvalidError{"fileDescriptor", "it is neither a regular file nor a pipe"}
 	}

@@ -109,6 +109,16 @@ func (s *stage) publishCapabilities() []cap.Value {
 	return keep
 }
 
+// writable are the directories in which a worker that publishes works: the image
+// root, and the locks that it shares with systemd-nspawn.
+func (s *stage) writable() []string {
+	dirs := []string{s.Request.ImageRoot}
+	if locks := s.Locations.Locks; locks != "" && os.MkdirAll(locks, 0o700) == nil {
+		dirs = append(dirs, locks)
+	}
+	return dirs
+}
+
 // enterCage confines this process for the rest of its life.
 func (s *stage) enterCage(rules cage.Rules) error {
 	rules.Read = append(rules.Read, hostPrograms...)
@@ -124,8 +134,14 @@ func (s *stage) enterCage(rules cage.Rules) error {
 
 // exists refuses a name that is taken, before anything is spent on it.
 func (s *stage) exists(ctx context.Context) error {
-	if s.Request.Force || s.Request.Local == NoLocal {
+	if s.Request.Local == NoLocal {
 		return nil
+	}
+	if s.Request.Force {
+		// Taken again when the image is replaced; a long download for an image that
+		// is in use would be in vain.
+		release, err := s.lockReplaced(ctx)
+		return errors.Join(err, release())
 	}
 	found, err := s.store.Find(ctx, s.Request.Class, s.Request.Local)
 	switch {

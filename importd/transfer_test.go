@@ -324,3 +324,43 @@ func TestFileSystems(t *testing.T) {
 		})
 	}
 }
+
+// A machine that runs from an image holds its lock, and must not lose its root
+// to a transfer.
+func TestForceSparesImageInUse(t *testing.T) {
+	h := newHost(t)
+	if err := h.do(importd.Request{Kind: importd.ImportTar, Local: "a", File: temp(t, tree(t))}); err != nil {
+		t.Fatal(err)
+	}
+	image, err := h.store.Find(t.Context(), images.ClassMachine, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := h.store.LockImage(image, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := importd.Request{Kind: importd.ImportTar, Local: "a", Force: true, File: temp(t, tree(t, noise(10)))}
+	if err := h.do(again); !errors.Is(err, syscall.EBUSY) {
+		t.Errorf("image in use was replaced: %v", err)
+	}
+	if err := lock.Release(); err != nil {
+		t.Fatal(err)
+	}
+	again.File = temp(t, tree(t, noise(10)))
+	if err := h.do(again); err != nil {
+		t.Errorf("image that is free again: %v", err)
+	}
+	if got := h.entries(); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("the image root has %q", got)
+	}
+}
+
+func TestImportOfNothing(t *testing.T) {
+	h := newHost(t)
+	err := h.do(importd.Request{Kind: importd.ImportTar, Local: "z", File: temp(t, make([]byte, 1<<20))})
+	if err == nil || !strings.Contains(err.Error(), "no entries") {
+		t.Errorf("a megabyte of zeros: %v", err)
+	}
+	h.mustBeEmpty()
+}

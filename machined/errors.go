@@ -26,7 +26,7 @@ var (
 	// ErrTooManyOperations: as many operations as allowed are running.
 	ErrTooManyOperations = errors.New("too many operations in progress")
 	// ErrNoRunner: this host has nothing to start machines with.
-	ErrNoRunner = errors.New("no program to start machines with")
+	ErrNoRunner = errors.New("no program to start machines with is installed, such as systemd-nspawn (Debian package systemd-container)")
 	// ErrStartFailed: the runner ended before the machine had a leader.
 	ErrStartFailed = errors.New("machine did not start")
 	// ErrClosed: the manager was closed.

@@ -226,6 +226,8 @@ func TestTerminateWhileStarting(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.config.Runner = slow
+	// The init of a guest that is not up yet does not hear SIGTERM.
+	l.config.StopGrace = 100 * time.Millisecond
 	l.open(t)
 	started := make(chan error, 1)
 	go func() {

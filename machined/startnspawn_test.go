@@ -241,3 +241,30 @@ func TestStartFails(t *testing.T) {
 		t.Errorf("bad name: %v", err)
 	}
 }
+
+// A machine that was told to end must end although its manager is closed before
+// the grace is over.
+func TestTerminateIsNotForgotten(t *testing.T) {
+	name := "berth-forgotten"
+	m, config := startHost(t, name)
+	mustEnd(t, config, name)
+	if _, err := m.Start(t.Context(), administrator, machined.StartRequest{Name: name}); err != nil {
+		t.Fatal(err)
+	}
+	machine, err := m.Find(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader, err := machined.OpenProcess(machine.Leader.PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leader.Close() //nolint:errcheck // of a test
+	// The guest is not up yet and does not hear what it is asked.
+	if err := errors.Join(m.Terminate(t.Context(), name), m.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if leader.Alive() {
+		t.Error("the machine goes on")
+	}
+}

@@ -169,12 +169,24 @@ func (m *Manager) Terminate(_ context.Context, name string) error {
 
 func (m *Manager) end(e *entry, h *held) {
 	err := m.stop(m.ctx, h)
-	if err = errors.Join(err, h.close()); err != nil && m.ctx.Err() == nil {
+	if m.ctx.Err() != nil {
+		// Nobody will be there when the grace is over.
+		err = m.killNow(context.WithoutCancel(m.ctx), h)
+	}
+	if err = errors.Join(err, h.close()); err != nil {
 		m.log.Error("machine is not terminated", "machine", h.Name, "error", err)
 		m.mu.Lock()
 		e.stopping = false // so that another call tries again
 		m.mu.Unlock()
 	}
+}
+
+// killNow ends a machine without grace.
+func (m *Manager) killNow(ctx context.Context, h *held) error {
+	if h.mayStopUnit() {
+		return m.units.Stop(ctx, h.unit(), 0)
+	}
+	return ignoreEnded(h.leader.Signal(syscall.SIGKILL))
 }
 
 func (m *Manager) stop(ctx context.Context, h *held) error {
