@@ -26,7 +26,7 @@ func ParseOptions(name, version string, args []string, out io.Writer) (o Options
 			name, flags.FlagUsages())
 	}
 	flags.IntVar(&o.Group, "group", polkit.NoGroup, "let members of the group with this `gid` do what root may")
-	flags.Lookup("group").DefValue = "" // nobody types what stands for none
+	flags.Lookup("group").DefValue = "0" // hides what stands for none, which nobody types
 	showVersion := flags.Bool("version", false, "show the version and end")
 	switch err := flags.Parse(args[1:]); {
 	case errors.Is(err, pflag.ErrHelp):
