@@ -23,7 +23,7 @@ func (c *Client) connect(r *http.Request) (*connection, error) {
 	conn := &connection{ctx: ctx, cancel: cancel}
 	conn.watch = watch{timeout: c.options.StallTimeout, timer: time.AfterFunc(c.options.StallTimeout, func() { cancel(ErrStalled) })}
 	var err error
-	conn.resp, err = c.http.Do(r.WithContext(ctx))
+	conn.resp, err = c.http.Do(r.WithContext(ctx)) //nolint:bodyclose // closed with the connection, by close
 	conn.watch.end(0)
 	if err != nil {
 		if errors.Is(context.Cause(ctx), ErrStalled) {

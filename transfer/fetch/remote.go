@@ -80,7 +80,7 @@ func (r *remote) receive(p []byte) (int, error) {
 		r.failures = 0
 		return n, nil // an error comes again
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		if r.entity.Size < 0 && r.skip == 0 {
 			r.ended = true
 			return 0, nil

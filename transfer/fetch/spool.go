@@ -68,7 +68,7 @@ func lockSpool(path string) (*spool, error) {
 			return nil, fmt.Errorf("open spool: %w", err)
 		}
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			if err == unix.EWOULDBLOCK {
+			if errors.Is(err, unix.EWOULDBLOCK) {
 				err = errors.New("another download of the same URL holds it")
 			}
 			return nil, errors.Join(fmt.Errorf("lock spool %q: %w", path, err), f.Close())
