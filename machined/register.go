@@ -133,11 +133,14 @@ func (m *Manager) admit(ctx context.Context, e *entry, allocate bool) (Machine, 
 		e.Supervisor = e.supervisor.ProcessID
 	}
 	e.Realtime, e.Monotonic = now()
+	// Once it is published the entry is everybody's, and the lock guards it.
+	machine := e.clone()
 	if err := m.publish(e); err != nil {
 		return Machine{}, errors.Join(err, e.close())
 	}
-	m.log.Info("new machine", "machine", e.Name, "class", e.Class, "leader", e.Leader.PID, "unit", e.Unit, "subgroup", e.Subgroup)
-	return e.clone(), nil
+	m.log.Info("new machine", "machine", machine.Name, "class", machine.Class, "leader", machine.Leader.PID,
+		"unit", machine.Unit, "subgroup", machine.Subgroup)
+	return machine, nil
 }
 
 // place keeps the unit that the leader is in and makes one where it has none.
