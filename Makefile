@@ -6,6 +6,7 @@ PROGRAMS := machined importd machinectl importctl
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 PREFIX  ?= /usr/local
+SUITE   ?= sid
 FUZZTIME ?= 10s
 
 .PHONY: all build demo test test-unit test-root test-host host-shell bench fuzz lint \
@@ -43,7 +44,13 @@ lint: ## gofumpt, vet, staticcheck, golangci-lint
 fuzz: ## every fuzz target for FUZZTIME
 	@fixtures/fuzz.sh $(FUZZTIME)
 
-test-host host-shell bench install uninstall:
+host-shell: ## a root shell in a real systemd host: make host-shell SUITE=sid|trixie
+	@$(GO) run ./fixtures/testhost/shell $(CURDIR) $(SUITE)
+
+test-host: build ## berth on real systemd hosts, under the stock clients and systemd's own tests
+	BERTH_HOSTS=yes $(GO) run ./fixtures/testsum -count=1 -timeout 40m -p 1 ./fixtures/testhost/...
+
+bench install uninstall:
 	@echo "make $@: not there yet: it needs the systemd hosts, which are the next piece of work" >&2; exit 1
 
 clean: ## remove what build made
