@@ -50,7 +50,14 @@ host-shell: ## a root shell in a real systemd host: make host-shell SUITE=sid|tr
 test-host: build ## berth on real systemd hosts, under the stock clients and systemd's own tests
 	BERTH_HOSTS=yes $(GO) run ./fixtures/testsum -count=1 -timeout 40m -p 1 ./fixtures/testhost/...
 
-bench install uninstall:
+install: ## put berth into this system, or into DESTDIR (PREFIX, TOOLS: docs/installing.md)
+	@test -x $(BIN)/importctl || $(MAKE) build
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" BIN="$(CURDIR)/$(BIN)" TOOLS="$(TOOLS)" INIT="$(INIT)" STOCK="$(STOCK)" packaging/install.sh
+
+uninstall: ## take back what install did (same DESTDIR and PREFIX)
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" packaging/uninstall.sh
+
+bench:
 	@echo "make $@: not there yet: it needs the systemd hosts, which are the next piece of work" >&2; exit 1
 
 clean: ## remove what build made

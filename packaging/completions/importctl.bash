@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# Completion of importctl(1) for bash. Commands and options are those of its help text,
+# and values those that it lists for --OPTION=help, so that they are always the
+# program's own.
+
+# _berth_importctl_names COMMAND: what may stand behind it.
+_berth_importctl_names() {
+  case $1 in
+    export-tar | export-raw)
+      importctl --no-pager --no-legend list-images 2>/dev/null | while read -r _ name _; do echo "$name"; done
+      ;;
+    cancel-transfer)
+      importctl --no-pager --no-legend list-transfers 2>/dev/null | while read -r id _; do echo "$id"; done
+      ;;
+  esac
+}
+
+_berth_importctl() {
+  local cur=${COMP_WORDS[COMP_CWORD]} option='' command='' i words
+  # The "=" of --OPTION=VALUE is a word of its own.
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case ${COMP_WORDS[i]} in
+      =) option=${COMP_WORDS[i - 1]} ;;
+      -[HM]) ((i++)) || true ;;
+      -*) option='' ;;
+      *)
+        if [[ ${COMP_WORDS[i - 1]} != = ]]; then
+          option='' command=${command:-${COMP_WORDS[i]}}
+        fi
+        ;;
+    esac
+  done
+  if [[ $cur == = && ${COMP_WORDS[COMP_CWORD - 1]} == --* ]]; then
+    option=${COMP_WORDS[COMP_CWORD - 1]} cur=''
+  fi
+  if [[ -n $option && ($cur == '' || ${COMP_WORDS[COMP_CWORD - 1]} == =) ]]; then
+    words=$(importctl "$option=help" 2>/dev/null)
+  elif [[ $cur == -* ]]; then
+    words=$(importctl --no-pager --help | grep -o -e ' --[a-z-]*' -e '^  -[a-zA-Z] ')
+  elif [[ -z $command ]]; then
+    words=$(importctl --no-pager --help | sed -n '/Commands:$/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p')
+  else
+    words=$(_berth_importctl_names "$command")
+  fi
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -o default -F _berth_importctl importctl
