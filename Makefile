@@ -52,7 +52,7 @@ test-host: build ## berth on real systemd hosts, under the stock clients and sys
 
 install: ## put berth into this system, or into DESTDIR (PREFIX, TOOLS: docs/installing.md)
 	@test -x $(BIN)/importctl || $(MAKE) build
-	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" BIN="$(CURDIR)/$(BIN)" TOOLS="$(TOOLS)" INIT="$(INIT)" STOCK="$(STOCK)" packaging/install.sh
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" BIN="$(abspath $(BIN))" TOOLS="$(TOOLS)" INIT="$(INIT)" STOCK="$(STOCK)" packaging/install.sh
 
 uninstall: ## take back what install did (same DESTDIR and PREFIX)
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" packaging/uninstall.sh
