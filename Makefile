@@ -48,7 +48,7 @@ host-shell: ## a root shell in a real systemd host: make host-shell SUITE=sid|tr
 	@$(GO) run ./fixtures/testhost/shell $(CURDIR) $(SUITE)
 
 test-host: build ## berth on real systemd hosts, under the stock clients and systemd's own tests
-	BERTH_HOSTS=yes $(GO) run ./fixtures/testsum -count=1 -timeout 40m -p 1 ./fixtures/testhost/...
+	BERTH_HOSTS=yes $(GO) run ./fixtures/testsum -count=1 -timeout 40m -p 1 ./fixtures/testhost/... ./packaging
 
 install: ## put berth into this system, or into DESTDIR (PREFIX, TOOLS: docs/installing.md)
 	@test -x $(BIN)/importctl || $(MAKE) build

@@ -13,7 +13,9 @@ PREFIX=${PREFIX:-/usr/local}
 manifest=$PREFIX/share/berth/manifest
 
 # On a systemd host, and on the others.
+# shellcheck disable=SC2034 # for those that source this
 units=(systemd-machined.service systemd-importd.service)
+# shellcheck disable=SC2034
 services=(berth-machined berth-importd)
 
 die() {
