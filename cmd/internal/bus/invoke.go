@@ -67,8 +67,11 @@ func (m *Method) check() error {
 }
 
 func typeSignature(t reflect.Type) string {
-	if t == fileType {
+	switch t {
+	case fileType:
 		t = fdType
+	case dictionaryType:
+		return "a{sv}"
 	}
 	return dbus.SignatureOfType(t).String()
 }

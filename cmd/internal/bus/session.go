@@ -139,7 +139,7 @@ func reply(to *dbus.Message, body []any, err error) *dbus.Message {
 		msg.Headers[dbus.FieldErrorName] = dbus.MakeVariant(errorName(err))
 	}
 	if len(body) > 0 {
-		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(body...))
+		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(bodySignature(body))
 	}
 	return msg
 }

@@ -101,11 +101,11 @@ func (o *Object) get(ctx context.Context, _ *Call, iface, name string) (dbus.Var
 	return p.value(ctx)
 }
 
-func (o *Object) getAll(ctx context.Context, _ *Call, iface string) (map[string]dbus.Variant, error) {
+func (o *Object) getAll(ctx context.Context, _ *Call, iface string) (dictionary, error) {
 	if iface != "" && !isStandard(iface) && o.find(iface) == nil {
 		return nil, errorf(ErrorUnknownInterface, "no interface %s", iface)
 	}
-	all := make(map[string]dbus.Variant)
+	all := dictionary{}
 	for _, in := range o.Interfaces {
 		if iface != "" && iface != in.Name {
 			continue
@@ -115,7 +115,7 @@ func (o *Object) getAll(ctx context.Context, _ *Call, iface string) (map[string]
 			if err != nil {
 				return nil, err
 			}
-			all[in.Properties[i].Name] = v
+			all = append(all, entry{in.Properties[i].Name, v})
 		}
 	}
 	return all, nil
