@@ -168,8 +168,9 @@ func TestHostWithoutStock(t *testing.T) {
 		h.run("make -s -C /src install")
 	}
 	h.check("sockets", h.run("systemctl is-active systemd-machined.socket systemd-importd.socket"), "active\nactive")
-	h.check("complaints about units",
-		h.run("cd /usr/local/lib/systemd/system && systemd-analyze verify ./*.service ./*.socket ./*.slice ./*.target 2>&1"), "")
+	// There are complaints about units of the host as well.
+	h.check("complaints about units", h.run(`cd /usr/local/lib/systemd/system
+		systemd-analyze verify --man=no ./systemd-*.service ./systemd-*.socket ./*.target 2>&1 | grep -e /usr/local -e '^systemd-[mi]' || true`), "")
 	h.run("importctl --class=machine --verify=checksum pull-tar http://127.0.0.1/tree.tar.gz pulled")
 	h.check("importd", h.executable("systemd-importd"), libexec+"importd")
 	h.run("machinectl image-status pulled")

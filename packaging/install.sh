@@ -56,9 +56,9 @@ put() {
 }
 
 # fill MODE SOURCE PATH puts a text in which @LIBEXEC@ stands for the directory
-# of the daemons.
+# of the daemons, and @START@ for what starts the one that it is about.
 fill() {
-  sed "s|@LIBEXEC@|$libexec|g" "$2" >"$work/filled"
+  sed "s|@LIBEXEC@|$libexec|g; s|@START@|${start:-}|g" "$2" >"$work/filled"
   put "$1" "$work/filled" "$3"
 }
 
@@ -177,9 +177,15 @@ install_service() {
 # install_bus NAME puts what the message bus and polkit have to know about
 # machine1 or import1. Policies of systemd stay as they are.
 install_bus() {
-  local file=org.freedesktop.$1 policies=/etc/dbus-1/system.d kind=plain
+  local file=org.freedesktop.$1 policies=/etc/dbus-1/system.d kind=plain start
   [[ $PREFIX != /usr ]] || policies=/usr/share/dbus-1/system.d
-  [[ $init != systemd ]] || kind=systemd
+  # The bus has the init system start a service, where that can, lest there be
+  # a daemon that it does not know of.
+  case $init in
+    systemd) kind=systemd ;;
+    openrc | sysvinit) start="/etc/init.d/berth-${1%1}d start" ;;
+    *) start=$libexec/${1%1}d ;;
+  esac
   if ! others "/usr/share/dbus-1/system.d/$file.conf"; then
     put 0644 "$here/dbus/$file.conf" "$policies/$file.conf"
   elif [[ $1 == import1 ]]; then
@@ -187,7 +193,7 @@ install_bus() {
     put 0644 "$here/dbus/berth-import1.conf" "/etc/dbus-1/system.d/berth-import1.conf"
   fi
   # On a host without systemd the stock file starts /bin/false. The bus looks
-  # into /usr/local first, whatever PREFIX is.
+  # into /usr/local first, wherever PREFIX is.
   if [[ $kind == plain ]] || ! others "/usr/share/dbus-1/system-services/$file.service"; then
     fill 0644 "$here/dbus/$file.$kind.service" "/usr/local/share/dbus-1/system-services/$file.service"
   fi

@@ -3,6 +3,7 @@ package packaging_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -147,17 +148,18 @@ func checkManifest(t *testing.T, tr *tree, all []string) {
 func checkFilled(t *testing.T, tr *tree, files []string) {
 	t.Helper()
 	for _, path := range files {
-		if strings.Contains(tr.read(path), "@LIBEXEC@") {
+		if regexp.MustCompile("@[A-Z]+@").MatchString(tr.read(path)) {
 			t.Errorf("%s does not say where the daemons are", path)
 		}
 	}
 }
 
-// A bus on a host without systemd starts the daemon itself; with systemd the
-// service manager does.
+// The bus has the init system start a daemon, where that can.
 func TestActivation(t *testing.T) {
 	for layout, want := range map[string]string{
 		"nothing":      "Exec=" + libexec + "importd\n",
+		"OpenRC":       "Exec=/etc/init.d/berth-importd start\n",
+		"sysvinit":     "Exec=/etc/init.d/berth-importd start\n",
 		"systemd only": "SystemdService=dbus-org.freedesktop.import1.service\n",
 	} {
 		tr := newTree(t, layouts[layout].host...)

@@ -24,7 +24,7 @@ stop_services() {
   for name in "${services[@]}"; do
     if listed "/etc/init.d/$name"; then
       "/etc/init.d/$name" stop || true
-      ! command -v rc-update >/dev/null || rc-update --all delete "$name" || true
+      ! command -v rc-update >/dev/null || rc-update --quiet --all delete "$name" 2>/dev/null || true
       ! command -v update-rc.d >/dev/null || update-rc.d -f "$name" remove || true
     fi
     for dir in /etc/sv /etc/runit/sv; do
@@ -36,6 +36,16 @@ stop_services() {
       # The state of the supervisors, not of anybody else.
       rm -rf "${dir:?}/$name/supervise" "$dir/$name/log/supervise"
     done
+  done
+}
+
+# stop_daemons ends those that the bus or somebody started.
+stop_daemons() {
+  local process
+  for process in /proc/[0-9]*; do
+    case $(readlink "$process/exe") in
+      "$PREFIX/libexec/berth/machined" | "$PREFIX/libexec/berth/importd") kill "${process#/proc/}" || true ;;
+    esac
   done
 }
 
@@ -62,6 +72,7 @@ if booted_systemd; then
   stop_units
 elif live; then
   stop_services
+  stop_daemons
 fi
 remove_all
 if live; then
