@@ -40,6 +40,25 @@ func TestListenReplacesADeadSocketOnly(t *testing.T) {
 	}
 }
 
+// The service manager leaves a link from one name of a daemon to the other.
+func TestListenReplacesALink(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+	if err := os.Symlink(first, second); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{first, second} {
+		l, err := daemon.Listen(t.Context(), path, 0o666)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+	}
+	if st, err := os.Lstat(second); err != nil || st.Mode().Type() != os.ModeSocket {
+		t.Errorf("%v, %v", st, err)
+	}
+}
+
 func TestLog(t *testing.T) {
 	var out strings.Builder
 	log := daemon.NewLog(&out, false)

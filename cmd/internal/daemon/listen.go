@@ -46,8 +46,16 @@ func Listen(ctx context.Context, path string, mode os.FileMode) (net.Listener, e
 	return l, nil
 }
 
-// clear removes the socket of a daemon that is gone.
+// clear removes the socket of a daemon that is gone, or a link that the service
+// manager made beside a socket of its own: who serves that is no matter of this
+// path.
 func clear(ctx context.Context, path string) error {
+	if st, err := os.Lstat(path); err == nil && st.Mode().Type() == os.ModeSymlink {
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("remove the link of an earlier socket: %w", err)
+		}
+		return nil
+	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	switch {
 	case err == nil:
