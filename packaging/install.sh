@@ -130,6 +130,7 @@ install_systemd() {
       fill 0644 "$here/systemd/$name.conf" "$dir/system/systemd-$name.service.d/50-berth.conf"
     else
       install_unit "$name" "$dir/system"
+      [[ $name != importd ]] || link "$libexec/systemd-import-generator" "$dir/system-generators/systemd-import-generator"
     fi
     # Only a daemon that has instances for users takes the place of those.
     if has "/usr/lib/systemd/user/systemd-$name.service" && "$BIN/$name" --help 2>&1 | grep -q -e '--user'; then

@@ -91,10 +91,11 @@ var layouts = map[string]struct {
 	},
 }
 
-var units = beneath("/usr/local/lib/systemd/system/",
+var units = append(beneath("/usr/local/lib/systemd/system/",
 	"dbus-org.freedesktop.import1.service", "dbus-org.freedesktop.machine1.service", "machine.slice", "machines.target",
 	"sockets.target.wants/systemd-importd.socket", "sockets.target.wants/systemd-machined.socket",
-	"systemd-importd.service", "systemd-importd.socket", "systemd-machined.service", "systemd-machined.socket")
+	"systemd-importd.service", "systemd-importd.socket", "systemd-machined.service", "systemd-machined.socket"),
+	"/usr/local/lib/systemd/system-generators/systemd-import-generator")
 
 // What is installed is what fits the host, all of it is in the manifest, and
 // nothing of it is left afterwards. Everything may be done twice.
@@ -148,6 +149,9 @@ func checkManifest(t *testing.T, tr *tree, all []string) {
 func checkFilled(t *testing.T, tr *tree, files []string) {
 	t.Helper()
 	for _, path := range files {
+		if path == units[len(units)-1] {
+			continue // an absolute link, which leads out of the tree
+		}
 		if regexp.MustCompile("@[A-Z]+@").MatchString(tr.read(path)) {
 			t.Errorf("%s does not say where the daemons are", path)
 		}
