@@ -40,9 +40,10 @@ func bootHost(t *testing.T, suite testhost.Suite) host {
 }
 
 // run runs a shell script in the host and gives what it prints.
-func (h host) run(script string) string {
+func (h host) run(script string, args ...string) string {
 	h.t.Helper()
-	out, err := h.Command(h.t.Context(), "sh", "-euc", script).CombinedOutput()
+	argv := append([]string{"sh", "-euc", script, "script"}, args...)
+	out, err := h.Command(h.t.Context(), argv...).CombinedOutput()
 	if err != nil {
 		h.t.Fatalf("%s: %v\n%s", script, err, out)
 	}
@@ -126,8 +127,12 @@ func TestStockHost(t *testing.T) {
 			if journal := h.Journal(t.Context(), "systemd-importd.service"); strings.Contains(journal, "cannot confine") {
 				t.Errorf("the sandbox keeps workers from locking themselves in:\n%s", journal)
 			}
+			const fileCapability = "security.capability=0sAQAAAgAgAAAAAAAAAAAAAAAAAAA="
+			h.run("setfattr -n security.capability -v ${1#*=} /var/lib/machines/pulled/bin/su", fileCapability)
+			h.run("machinectl clone pulled cloned")
+			h.check("a copy's capabilities of files", h.run("getfattr -m - -d --absolute-names /var/lib/machines/cloned/bin/su | grep ="), fileCapability)
 			h.run("importctl --class=machine export-tar pulled /root/out.tar.gz")
-			h.run("machinectl remove pulled && machinectl clean")
+			h.run("machinectl remove pulled cloned && machinectl clean")
 			h.run(`setpriv --reuid=nobody --regid=nogroup --clear-groups busctl call org.freedesktop.import1 \
 				/org/freedesktop/import1 org.freedesktop.import1.Manager ListImages st "" 0`)
 
