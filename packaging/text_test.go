@@ -104,6 +104,8 @@ func TestBashCompletion(t *testing.T) {
 		{[]string{"machinectl", ""}, "image-status", "--all"},
 		{[]string{"machinectl", "im"}, "image-status", "list"},
 		{[]string{"machinectl", "--re"}, "--read-only", "--all"},
+		{[]string{"machinectl", "--si"}, "--signal", "-s"},
+		{[]string{"machinectl", "-"}, "-s", "list"},
 		{[]string{"machinectl", "-s", "TERM", "ki"}, "kill", ""},
 		{[]string{"machinectl", "kill", "--signal", "="}, "for--signal", "kill"},
 		{[]string{"machinectl", "kill", "--signal", "=", "fo"}, "for--signal", "kill"},

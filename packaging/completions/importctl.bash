@@ -36,7 +36,7 @@ _berth_importctl() {
   if [[ -n $option && ($cur == '' || ${COMP_WORDS[COMP_CWORD - 1]} == =) ]]; then
     words=$(importctl "$option=help" 2>/dev/null)
   elif [[ $cur == -* ]]; then
-    words=$(importctl --no-pager --help | grep -o -e ' --[a-z-]*' -e '^  -[a-zA-Z] ')
+    words=$(importctl --no-pager --help | grep -o -e ' --[a-z-]*' -e '^  -[a-zA-Z]')
   elif [[ -z $command ]]; then
     words=$(importctl --no-pager --help | sed -n '/Commands:$/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p')
   else

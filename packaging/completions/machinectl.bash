@@ -38,7 +38,7 @@ _berth_machinectl() {
   if [[ -n $option && ($cur == '' || ${COMP_WORDS[COMP_CWORD - 1]} == =) ]]; then
     words=$(machinectl "$option=help" 2>/dev/null)
   elif [[ $cur == -* ]]; then
-    words=$(machinectl --no-pager --help | grep -o -e ' --[a-z-]*' -e '^  -[a-zA-Z] ')
+    words=$(machinectl --no-pager --help | grep -o -e ' --[a-z-]*' -e '^  -[a-zA-Z]')
   elif [[ -z $command ]]; then
     words=$(machinectl --no-pager --help | sed -n '/Commands:$/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p')
   else

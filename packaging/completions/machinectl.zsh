@@ -16,7 +16,7 @@ if [[ $PREFIX == --*=* ]]; then
   compset -P '*='
   compadd -- ${(f)"$(machinectl $option=help 2>/dev/null)"}
 elif [[ $PREFIX == -* ]]; then
-  compadd -- ${(fu)"$(grep -o -e ' --[a-z-]*' -e '^  -[a-zA-Z] ' <<<$help | tr -d ' ')"}
+  compadd -- ${(fu)"$(grep -o -e ' --[a-z-]*' -e '^  -[a-zA-Z]' <<<$help | tr -d ' ')"}
 elif [[ -z $command ]]; then
   compadd -- ${(f)"$(sed -n '/Commands:$/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p' <<<$help)"}
 else
