@@ -29,6 +29,8 @@ var (
 	ErrNoRunner = errors.New("no program to start machines with is installed, such as systemd-nspawn (Debian package systemd-container)")
 	// ErrStartFailed: the runner ended before the machine had a leader.
 	ErrStartFailed = errors.New("machine did not start")
+	// ErrJobFailed: the service manager did not bring the unit up.
+	ErrJobFailed = errors.New("job of the service manager failed")
 	// ErrClosed: the manager was closed.
 	ErrClosed = errors.New("manager is closed")
 )

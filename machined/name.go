@@ -52,6 +52,11 @@ func ScopeName(machine string) string {
 	return "machine-" + EscapeUnit(machine) + ".scope"
 }
 
+// serviceName is the same where the unit has to be a service.
+func serviceName(machine string) string {
+	return "machine-" + EscapeUnit(machine) + ".service"
+}
+
 // EscapeUnit writes s so that it can be a part of a unit name: "/" becomes "-",
 // and a leading dot and every byte that is not alphanumeric, ":", "_" or "."
 // becomes \xHH.

@@ -15,6 +15,8 @@ type Process struct {
 	ProcessID
 	fd    *os.File
 	child bool // of this process, not reaped yet
+	// status is set if another reaped the process and told how it ended.
+	status ExitStatus
 }
 
 // OpenProcess opens the living process with the given PID; [ErrNoSuchProcess]
@@ -45,6 +47,17 @@ func OpenPIDFD(pidfd *os.File) (*Process, error) {
 		return nil, errors.Join(err, dup.Close())
 	}
 	return newProcess(pid, dup, false)
+}
+
+// EndedProcess stands for a process that had ended before it could be held,
+// where the one who reaped it tells how. It is a part for backends of [Units].
+func EndedProcess(pid int, status ExitStatus) (*Process, error) {
+	// Readable, as the pidfd of a process that has ended.
+	fd, err := unix.Eventfd(1, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("stand for process %d: %w", pid, err)
+	}
+	return &Process{ProcessID: ProcessID{PID: pid}, fd: os.NewFile(uintptr(fd), "ended process"), status: status}, nil
 }
 
 // newProcess takes fd over.
@@ -83,7 +96,7 @@ func (p *Process) Alive() bool {
 // Signal sends sig; [ErrNoSuchProcess] if the process has ended.
 func (p *Process) Signal(sig syscall.Signal) error {
 	err := p.control(func(fd int) error { return unix.PidfdSendSignal(fd, sig, nil, 0) })
-	if errors.Is(err, unix.ESRCH) {
+	if errors.Is(err, unix.ESRCH) || p.status.Known {
 		err = ErrNoSuchProcess
 	}
 	if err != nil {
@@ -99,7 +112,7 @@ func (p *Process) Dup() (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("copy pidfd of process %d: %w", p.PID, err)
 	}
-	return &Process{ProcessID: p.ProcessID, fd: fd}, nil
+	return &Process{ProcessID: p.ProcessID, fd: fd, status: p.status}, nil
 }
 
 // PIDFD is the pidfd; it stays the Process's.

@@ -38,7 +38,7 @@ func (m *Manager) Register(ctx context.Context, caller Caller, r Registration) (
 	e := &entry{Machine: r.machine(caller.UID), leader: leader, supervisor: openSupervisor(caller, leader)}
 	// Who asks for a scope may be a daemon with many machines.
 	e.supervised = e.supervisor != nil && !r.AllocateUnit
-	return m.admit(ctx, e, r.AllocateUnit)
+	return m.admit(ctx, e, r.AllocateUnit, r.ScopeProperties...)
 }
 
 // openLeader opens the process that ref names, the caller if it names none.
@@ -121,9 +121,9 @@ func (m *Manager) takeLocked(name string) (release func()) {
 
 // admit finds or makes the unit of a machine whose name is reserved and lets it
 // into the table. It takes the entry's handles over.
-func (m *Manager) admit(ctx context.Context, e *entry, allocate bool) (Machine, error) {
+func (m *Manager) admit(ctx context.Context, e *entry, allocate bool, scope ...Property) (Machine, error) {
 	e.unwatch = func() {}
-	unit, err := m.place(ctx, e, allocate)
+	unit, err := m.place(ctx, e, allocate, scope)
 	if err != nil {
 		return Machine{}, errors.Join(err, e.close())
 	}
@@ -145,7 +145,7 @@ func (m *Manager) admit(ctx context.Context, e *entry, allocate bool) (Machine, 
 
 // place keeps the unit that the leader is in and makes one where it has none.
 // Only a unit that was asked for must succeed.
-func (m *Manager) place(ctx context.Context, e *entry, allocate bool) (Unit, error) {
+func (m *Manager) place(ctx context.Context, e *entry, allocate bool, scope []Property) (Unit, error) {
 	if !allocate {
 		unit, err := m.units.UnitOf(ctx, e.leader.PID)
 		if err == nil && !e.leader.Alive() {
@@ -156,7 +156,7 @@ func (m *Manager) place(ctx context.Context, e *entry, allocate bool) (Unit, err
 		}
 	}
 	unit, err := m.units.StartScope(ctx, Scope{
-		Unit: ScopeName(e.Name), Description: e.description(), UID: e.UID, Leader: e.leader,
+		Unit: ScopeName(e.Name), Description: e.description(), UID: e.UID, Leader: e.leader, Properties: scope,
 	})
 	if err != nil && !allocate && !errors.Is(err, ErrNoSuchProcess) && ctx.Err() == nil {
 		m.log.Warn("machine gets no unit", "machine", e.Name, "error", err)

@@ -36,6 +36,8 @@ type Registration struct {
 	// AllocateUnit asks for a scope of the machine's own; otherwise the unit that
 	// the leader is in is kept, and a scope is made only if it is in none.
 	AllocateUnit bool
+	// ScopeProperties are for the scope of the machine's own, see [Scope].
+	ScopeProperties []Property
 }
 
 // Limits of what one registration may hold, so that state files stay small.

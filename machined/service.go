@@ -63,6 +63,9 @@ func StartProcess(service Service, attr syscall.SysProcAttr) (*Process, error) {
 // it. It must be called only once, after the process has ended. For the child of
 // another it may take some seconds.
 func (p *Process) ExitStatus() (ExitStatus, error) {
+	if p.status.Known {
+		return p.status, nil
+	}
 	if p.child {
 		var status unix.WaitStatus
 		pid, err := unix.Wait4(p.PID, &status, unix.WNOHANG, nil)

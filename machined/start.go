@@ -37,6 +37,9 @@ func (m *Manager) start(ctx context.Context, caller Caller, name string) (Machin
 	if err := ValidName(name); err != nil {
 		return Machine{}, err
 	}
+	if starter, ok := m.units.(ImageStarter); ok {
+		return m.startImage(ctx, starter, name)
+	}
 	if m.config.Runner == nil {
 		return Machine{}, ErrNoRunner
 	}
@@ -54,6 +57,31 @@ func (m *Manager) start(ctx context.Context, caller Caller, name string) (Machin
 		r.finish()
 	}
 	return machine, err
+}
+
+// startImage leaves a start to who knows how machines are started on this host.
+// The name stays free for the machine, which registers itself.
+func (m *Manager) startImage(ctx context.Context, starter ImageStarter, name string) (Machine, error) {
+	store, err := m.store()
+	if err != nil {
+		return Machine{}, err
+	}
+	if _, err := store.Find(ctx, images.ClassMachine, name); err != nil {
+		return Machine{}, err
+	}
+	release, err := m.reserve(name)
+	if err != nil {
+		return Machine{}, err
+	}
+	release()
+	if err := starter.StartImage(ctx, name); err != nil {
+		return Machine{}, err
+	}
+	machine, err := m.Find(name)
+	if err != nil {
+		return Machine{}, fmt.Errorf("%w: it came up and did not register: %w", ErrStartFailed, err)
+	}
+	return machine, nil
 }
 
 // beginRun reserves the name for a run. The caller must call background.Done.

@@ -26,9 +26,9 @@ func (m Machine) mayStopUnit() bool {
 }
 
 func (m Machine) hasUnitOfItsName() bool {
-	instance := EscapeUnit(m.Name) + ".service"
 	switch m.Unit {
-	case ScopeName(m.Name), "systemd-nspawn@" + instance, "systemd-vmspawn@" + instance:
+	// Names of machines need no escaping in those of instances.
+	case ScopeName(m.Name), serviceName(m.Name), "systemd-nspawn@" + m.Name + ".service", "systemd-vmspawn@" + m.Name + ".service":
 		return true
 	}
 	return false

@@ -27,15 +27,27 @@ type Scope struct {
 	// Leader is moved into the unit. Its supervisor stays where it is: it may be
 	// a daemon that serves many machines.
 	Leader *Process
+	// Properties are for the service manager, as the caller gave them; other
+	// backends have no use for them.
+	Properties []Property
+}
+
+// Property is a setting of a unit on its way from a transport to the backend
+// that speaks the same. Nobody in between looks at the value.
+type Property struct {
+	Name  string
+	Value any
 }
 
 // Service asks for a new process in a unit of its own.
 type Service struct {
+	// Unit is the name of the unit. Where a service must be called so, ".scope" at
+	// its end becomes ".service"; UnitOf tells.
 	Unit        string
 	Description string
 	Path        string
 	Args        []string // beginning with argv[0]
-	Env         []string // the whole environment
+	Env         []string // the whole environment; a service manager adds to it
 	Dir         string   // working directory, "" means "/"
 	// Files become descriptors 0, 1, 2 and so on of the process.
 	Files []*os.File
@@ -45,7 +57,7 @@ type Service struct {
 // package units/unitstest holds the contract as tests.
 type Units interface {
 	// StartScope makes the unit and moves the leader in; [ErrNoSuchProcess] if it
-	// has ended. If the leader is in it already nothing is done. Leftovers of an
+	// has ended, [ErrJobFailed] if the service manager gave up. If the leader is in it already nothing is done. Leftovers of an
 	// earlier unit of that name are killed first.
 	StartScope(ctx context.Context, scope Scope) (Unit, error)
 	// StartService starts the process inside its new unit; leftovers are dealt
@@ -54,8 +66,9 @@ type Units interface {
 	StartService(ctx context.Context, service Service) (*Process, error)
 	// Stop ends everything in the unit (the subgroup does not matter): SIGTERM to
 	// the given processes, which need not be in it, to all in it if none is given,
-	// and after grace SIGKILL to whatever is left. It returns nil when the unit is
-	// empty or was not there.
+	// and after grace SIGKILL to whatever is left. A service that the service
+	// manager knows how to stop is left to it, unless grace is 0. It returns nil
+	// when the unit is empty or was not there.
 	// When ctx ends first the unit is left as it is.
 	Stop(ctx context.Context, unit Unit, grace time.Duration, first ...*Process) error
 	// Kill sends sig to all processes of the unit, or of its subgroup if one is
@@ -69,4 +82,11 @@ type Units interface {
 	Watch(f func(unit string)) (cancel func())
 	// Close ends the backend's goroutines and leaves units and processes alone.
 	Close() error
+}
+
+// ImageStarter is a [Units] with a way of its own to start machines from images.
+// The machine registers itself.
+type ImageStarter interface {
+	// StartImage returns when the machine is up; [ErrStartFailed].
+	StartImage(ctx context.Context, machine string) error
 }

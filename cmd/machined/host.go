@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
+	"berth/cmd/internal/bus"
 	"berth/images"
 	"berth/machined"
 	"berth/machined/runner"
 	"berth/machined/units/cgroup2"
+	"berth/machined/units/systemd"
 )
 
 // host is the registry and what it works on.
@@ -17,32 +21,56 @@ type host struct {
 	units   machined.Units // nil if this host has none
 }
 
-// openHost finds out what this host has: cgroups, a program that runs machines.
-// Whatever is missing only takes away what needs it.
-func openHost(log *slog.Logger) (*host, error) {
+// openHost finds out what this host has: a service manager or cgroups, a program
+// that runs machines. Whatever is missing only takes away what needs it.
+func openHost(ctx context.Context, log *slog.Logger) (_ *host, err error) {
 	h := &host{}
 	config := machined.Config{
 		Images: images.NewStore(images.SystemLocations("")), Host: true, Logger: log,
 	}
-	backend, err := cgroup2.New(cgroup2.Options{Logger: log})
-	switch {
-	case errors.Is(err, cgroup2.ErrUnavailable):
-		log.Warn("machines get no control groups", "error", err)
-	case err != nil:
+	if h.units, err = openUnits(ctx, log); err != nil {
 		return nil, err
-	default:
-		h.units, config.Units = backend, backend
 	}
-	nspawn, err := runner.FindNspawn()
-	if err != nil {
-		log.Info("machines cannot be started here", "error", err)
-	} else {
-		config.Runner = nspawn
+	config.Units = h.units
+	if _, ok := h.units.(machined.ImageStarter); !ok {
+		nspawn, err := runner.FindNspawn()
+		if err != nil {
+			log.Info("machines cannot be started here", "error", err)
+		} else {
+			config.Runner = nspawn
+		}
 	}
 	if h.manager, err = machined.New(config); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the registry of machines: %w", err), h.closeUnits())
 	}
 	return h, nil
+}
+
+// bootedMark is there where systemd is the service manager, see sd_booted(3).
+const bootedMark = "/run/systemd/system"
+
+// openUnits picks what groups processes; nil if this host has nothing. Beside a
+// service manager nobody else may make cgroups.
+func openUnits(ctx context.Context, log *slog.Logger) (machined.Units, error) {
+	if st, err := os.Lstat(bootedMark); err == nil && st.IsDir() {
+		backend, err := systemd.New(ctx, systemd.Options{Address: bus.SystemAddress(os.Getenv), Logger: log})
+		if err == nil {
+			return backend, nil
+		}
+		if !errors.Is(err, systemd.ErrUnavailable) {
+			return nil, err
+		}
+		log.Warn("the service manager cannot be reached", "error", err)
+	}
+	backend, err := cgroup2.New(cgroup2.Options{Logger: log})
+	if errors.Is(err, cgroup2.ErrUnavailable) {
+		log.Warn("machines get no control groups", "error", err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return backend, nil
 }
 
 func (h *host) close() error { return errors.Join(h.manager.Close(), h.closeUnits()) }

@@ -44,7 +44,7 @@ func serve(ctx context.Context, o daemon.Options) (err error) {
 	if err != nil {
 		return err
 	}
-	host, err := openHost(log.Logger)
+	host, err := openHost(ctx, log.Logger)
 	if err != nil {
 		return err
 	}

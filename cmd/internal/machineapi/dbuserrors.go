@@ -26,6 +26,7 @@ var busErrors = []struct {
 	{machined.ErrNotSupported, bus.ErrorNotSupported},
 	{machined.ErrNotOwner, bus.ErrorAccessDenied},
 	{machined.ErrTooManyOperations, bus.ErrorLimitsExceeded},
+	{machined.ErrJobFailed, "org.freedesktop.systemd1.JobFailed"},
 	{machined.ErrNoSuchProcess, bus.ErrnoName(syscall.ESRCH)},
 	{images.ErrNotFound, BusName + ".NoSuchImage"},
 	{images.ErrInvalidName, bus.ErrorInvalidArgs},

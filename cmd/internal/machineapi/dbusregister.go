@@ -19,12 +19,12 @@ type busProperty struct {
 	Value dbus.Variant
 }
 
-func (b *Bus) createMachine(ctx context.Context, call *bus.Call, name string, id []byte, service, class string, leader uint32, root string, _ []busProperty) (dbus.ObjectPath, error) {
-	return b.registerOld(ctx, call, actionCreateMachine, name, id, service, class, leader, root, nil)
+func (b *Bus) createMachine(ctx context.Context, call *bus.Call, name string, id []byte, service, class string, leader uint32, root string, scope []busProperty) (dbus.ObjectPath, error) {
+	return b.registerOld(ctx, call, actionCreateMachine, name, id, service, class, leader, root, nil, scope...)
 }
 
-func (b *Bus) createMachineWithNetwork(ctx context.Context, call *bus.Call, name string, id []byte, service, class string, leader uint32, root string, interfaces []int32, _ []busProperty) (dbus.ObjectPath, error) {
-	return b.registerOld(ctx, call, actionCreateMachine, name, id, service, class, leader, root, interfaces)
+func (b *Bus) createMachineWithNetwork(ctx context.Context, call *bus.Call, name string, id []byte, service, class string, leader uint32, root string, interfaces []int32, scope []busProperty) (dbus.ObjectPath, error) {
+	return b.registerOld(ctx, call, actionCreateMachine, name, id, service, class, leader, root, interfaces, scope...)
 }
 
 func (b *Bus) registerMachine(ctx context.Context, call *bus.Call, name string, id []byte, service, class string, leader uint32, root string) (dbus.ObjectPath, error) {
@@ -35,10 +35,8 @@ func (b *Bus) registerMachineWithNetwork(ctx context.Context, call *bus.Call, na
 	return b.registerOld(ctx, call, actionRegisterMachine, name, id, service, class, leader, root, interfaces)
 }
 
-// createMachineEx takes scope properties as all Create calls do: they are for
-// a service manager, which makes more of a scope than a group of processes.
-func (b *Bus) createMachineEx(ctx context.Context, call *bus.Call, name string, properties, _ []busProperty) (dbus.ObjectPath, error) {
-	return b.registerNew(ctx, call, actionCreateMachine, name, properties)
+func (b *Bus) createMachineEx(ctx context.Context, call *bus.Call, name string, properties, scope []busProperty) (dbus.ObjectPath, error) {
+	return b.registerNew(ctx, call, actionCreateMachine, name, properties, scope...)
 }
 
 func (b *Bus) registerMachineEx(ctx context.Context, call *bus.Call, name string, properties []busProperty) (dbus.ObjectPath, error) {
@@ -46,10 +44,10 @@ func (b *Bus) registerMachineEx(ctx context.Context, call *bus.Call, name string
 }
 
 // registerOld serves the calls with a fixed list of arguments.
-func (b *Bus) registerOld(ctx context.Context, call *bus.Call, action, name string, id []byte, service, class string, leader uint32, root string, interfaces []int32) (dbus.ObjectPath, error) {
+func (b *Bus) registerOld(ctx context.Context, call *bus.Call, action, name string, id []byte, service, class string, leader uint32, root string, interfaces []int32, scope ...busProperty) (dbus.ObjectPath, error) {
 	r := machined.Registration{
 		Name: name, Service: service, Class: machined.Class(class), RootDirectory: root,
-		NetworkInterfaces: widen(interfaces),
+		NetworkInterfaces: widen(interfaces), ScopeProperties: scopeProperties(scope),
 	}
 	if leader > math.MaxInt32 {
 		return "", invalidArgs("process %d cannot be", leader)
@@ -77,9 +75,18 @@ func widen(list []int32) []int {
 	return out
 }
 
+// scopeProperties go to the service manager as they came.
+func scopeProperties(list []busProperty) []machined.Property {
+	var out []machined.Property
+	for _, p := range list {
+		out = append(out, machined.Property{Name: p.Name, Value: p.Value})
+	}
+	return out
+}
+
 // registerNew serves the calls with a list of properties.
-func (b *Bus) registerNew(ctx context.Context, call *bus.Call, action, name string, properties []busProperty) (_ dbus.ObjectPath, err error) {
-	r := machined.Registration{Name: name}
+func (b *Bus) registerNew(ctx context.Context, call *bus.Call, action, name string, properties []busProperty, scope ...busProperty) (_ dbus.ObjectPath, err error) {
+	r := machined.Registration{Name: name, ScopeProperties: scopeProperties(scope)}
 	defer func() {
 		if r.Leader.PIDFD != nil {
 			_ = r.Leader.PIDFD.Close() // a pidfd has nothing to write

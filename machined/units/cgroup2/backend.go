@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/machined"
+	"berth/machined/units/unitpath"
 )
 
 const slice = "machine.slice"
@@ -126,18 +127,18 @@ func (b *Backend) Close() error {
 // UnitOf implements [machined.Units]. On hybrid hosts the unit may be told by
 // the service manager's own tree.
 func (b *Backend) UnitOf(_ context.Context, pid int) (machined.Unit, error) {
-	unified, named, err := cgroupsOf(pid)
+	unified, named, err := unitpath.Cgroups(pid)
 	if err != nil {
 		return machined.Unit{}, err
 	}
 	if rest, ok := strings.CutPrefix(unified, strings.TrimSuffix(b.base, "/")+"/"); ok {
-		if unit, ok := splitUnit(rest); ok {
+		if unit, ok := unitpath.Split(rest); ok {
 			unit.Cgroup = path.Join(b.base, unit.Cgroup)
 			return unit, nil
 		}
 	}
 	for _, cgroup := range []string{unified, named} {
-		if unit, ok := splitUnit(cgroup); ok {
+		if unit, ok := unitpath.Split(cgroup); ok {
 			return unit, nil
 		}
 	}

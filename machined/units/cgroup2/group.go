@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/machined"
+	"berth/machined/units/unitpath"
 )
 
 const eventsFile = "cgroup.events"
@@ -137,7 +138,7 @@ func (h Hierarchy) signalMember(dir string, pid int, sig syscall.Signal) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
-	unified, _, err := cgroupsOf(pid)
+	unified, _, err := unitpath.Cgroups(pid)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/machined"
+	"berth/machined/units/unitpath"
 )
 
 // StartScope implements [machined.Units].
@@ -53,7 +54,7 @@ func (b *Backend) StartService(ctx context.Context, service machined.Service) (*
 // begin makes the cgroup of a unit, free of leftovers, and calls fill to put
 // something in. Whatever came in or not, an empty cgroup is removed afterwards.
 func (b *Backend) begin(ctx context.Context, name string, fill func(dir string) error) error {
-	if name == "" || strings.Contains(name, "/") || !isUnit(name) {
+	if name == "" || strings.Contains(name, "/") || !unitpath.IsUnit(name) {
 		return fmt.Errorf("%w: %q is no name of a unit", machined.ErrInvalidArgument, name)
 	}
 	dir := filepath.Join(b.slice, name)

@@ -84,12 +84,12 @@ func serviceGetsWhatWasAsked(t *testing.T, units machined.Units) {
 		t.Fatal(err)
 	}
 	defer func() { _ = out.Close() }()
-	p := startService(t, units, service(scopeName(t), `echo "$GREETING $1 $PWD"; read x; exit 133`, in, w))
+	p := startService(t, units, service(serviceName(t), `echo "$GREETING $1 $PWD"; read x; exit 133`, in, w))
 	if err := errors.Join(w.Close(), in.Close()); err != nil {
 		t.Fatal(err)
 	}
 	unit, err := units.UnitOf(t.Context(), p.PID)
-	if err != nil || unit.Name != scopeName(t) {
+	if err != nil || unit.Name != serviceName(t) {
 		t.Errorf("UnitOf = %+v, %v", unit, err)
 	}
 	if _, err := out.WriteString("go on\n"); err != nil {
@@ -104,7 +104,7 @@ func serviceGetsWhatWasAsked(t *testing.T, units machined.Units) {
 }
 
 func serviceThatCannotStart(t *testing.T, units machined.Units) {
-	s := service(scopeName(t), "")
+	s := service(serviceName(t), "")
 	s.Path = "/nonexistent/program"
 	for range 20 { // the process that finds no program is in the unit for an instant
 		if _, err := units.StartService(t.Context(), s); !errors.Is(err, os.ErrNotExist) {
@@ -119,9 +119,9 @@ func serviceThatCannotStart(t *testing.T, units machined.Units) {
 func serviceThatEndsAtOnce(t *testing.T, units machined.Units) {
 	names := ended(t, units)
 	for range 20 {
-		p := startService(t, units, service(scopeName(t), "exit 3"))
+		p := startService(t, units, service(serviceName(t), "exit 3"))
 		wantStatus(t, p, machined.ExitStatus{Code: 3, Known: true})
-		wantEnded(t, names, scopeName(t))
+		wantEnded(t, names, serviceName(t))
 	}
 }
 
@@ -136,8 +136,8 @@ func stopAsksFirst(t *testing.T, units machined.Units) {
 	waitEnd(t, leader)
 	wantEnded(t, names, unit.Name)
 
-	p := startService(t, units, service(scopeName(t), "exec sleep 1000"))
-	if err := units.Stop(t.Context(), machined.Unit{Name: scopeName(t)}, grace); err != nil {
+	p := startService(t, units, service(serviceName(t), "exec sleep 1000"))
+	if err := units.Stop(t.Context(), machined.Unit{Name: serviceName(t)}, grace); err != nil {
 		t.Fatal(err)
 	}
 	wantStatus(t, p, machined.ExitStatus{Signal: syscall.SIGTERM, Known: true})
@@ -214,9 +214,9 @@ func watchCancelled(t *testing.T, units machined.Units) {
 	cancel := units.Watch(func(string) { t.Error("called after cancel") })
 	cancel()
 	names := ended(t, units)
-	p := startService(t, units, service(scopeName(t), "exit 0"))
+	p := startService(t, units, service(serviceName(t), "exit 0"))
 	wantStatus(t, p, machined.ExitStatus{Known: true})
-	wantEnded(t, names, scopeName(t))
+	wantEnded(t, names, serviceName(t))
 }
 
 func manyAtOnce(t *testing.T, units machined.Units) {

@@ -178,3 +178,10 @@ func scopeName(t *testing.T) string {
 	t.Helper()
 	return machined.ScopeName(fmt.Sprintf("%s-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid()))
 }
+
+// serviceName ends as the names of services must where a service manager makes
+// them.
+func serviceName(t *testing.T) string {
+	t.Helper()
+	return strings.TrimSuffix(scopeName(t), ".scope") + ".service"
+}

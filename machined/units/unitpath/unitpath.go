@@ -1,4 +1,7 @@
-package cgroup2
+// Package unitpath tells the unit of a process by the cgroup that it is in, as
+// the service manager lays out its tree: slices, then a unit, then whatever the
+// unit makes below.
+package unitpath
 
 import (
 	"errors"
@@ -12,9 +15,10 @@ import (
 	"berth/machined"
 )
 
-// cgroupsOf returns the paths of a process in the version 2 tree and in the
+// Cgroups returns the paths of a process in the version 2 tree and in the
 // service manager's tree of hybrid hosts; "" where it is in none.
-func cgroupsOf(pid int) (unified, named string, err error) {
+// [machined.ErrNoSuchProcess].
+func Cgroups(pid int) (unified, named string, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		err = machined.ErrNoSuchProcess
@@ -41,16 +45,16 @@ func parseProcCgroup(text string) (unified, named string) {
 	return unified, named
 }
 
-// splitUnit finds the unit in a cgroup path: the first component that is no
+// Split finds the unit in a cgroup path: the first component that is no
 // slice, if it has the name of a unit.
-func splitUnit(cgroup string) (machined.Unit, bool) {
+func Split(cgroup string) (machined.Unit, bool) {
 	rest := strings.TrimPrefix(cgroup, "/")
 	above := "/"
 	for rest != "" {
 		first, below, _ := strings.Cut(rest, "/")
 		// A leading underscore keeps names apart from files of the kernel.
 		name := strings.TrimPrefix(first, "_")
-		if !isUnit(name) {
+		if !IsUnit(name) {
 			return machined.Unit{}, false
 		}
 		above = path.Join(above, first)
@@ -62,7 +66,9 @@ func splitUnit(cgroup string) (machined.Unit, bool) {
 	return machined.Unit{}, false
 }
 
-func isUnit(name string) bool {
+// IsUnit reports whether s can be the name of a unit that holds processes, or of
+// a slice.
+func IsUnit(name string) bool {
 	if len(name) > 255 {
 		return false
 	}
