@@ -71,6 +71,8 @@ type Machine struct {
 
 	// cgroup is the path of the unit in the cgroup tree, for the unit's backend.
 	cgroup string
+	// shared: another machine has its processes in the unit too.
+	shared bool
 	// supervised: the supervisor runs just this machine, so that ending the
 	// machine begins with asking the supervisor.
 	supervised bool

@@ -17,7 +17,8 @@ func (m *Manager) reconcile() error {
 	}
 	for _, machine := range machines {
 		if err := m.restore(machine); err != nil {
-			m.log.Info("machine ended while no daemon ran", "machine", machine.Name, "reason", err)
+			m.log.Info("Machine "+machine.Name+" terminated.", "MESSAGE_ID", messageEnded, "name", machine.Name,
+				"leader", machine.Leader.PID, "reason", err)
 			if err := m.dir.remove(machine); err != nil {
 				m.log.Error("state file stays", "error", err)
 			}
@@ -27,7 +28,12 @@ func (m *Manager) reconcile() error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	err = m.dir.sweepLinks(func(name string) bool { return m.table.byName[name] != nil })
+	// The stock daemon, when it was restarted, takes every machine for the owner
+	// of its unit.
+	err = m.dir.sweepLinks(func(unit, name string) bool {
+		e := m.table.byName[name]
+		return e != nil && e.Unit == unit && e.ownsWholeUnit()
+	})
 	if err != nil {
 		m.log.Warn("links of units stay", "error", err)
 	}
@@ -55,6 +61,9 @@ func (m *Manager) restore(machine Machine) error {
 		if err := m.dir.save(e.Machine); err != nil {
 			m.log.Warn("state file is not brought up to date", "error", err)
 		}
+	}
+	if err := m.dir.linkUnit(e.Machine); err != nil {
+		m.log.Warn("processes will not be found by unit", "error", err)
 	}
 	return nil
 }

@@ -41,6 +41,34 @@ func (m *Manager) Register(ctx context.Context, caller Caller, r Registration) (
 	return m.admit(ctx, e, r.AllocateUnit, r.ScopeProperties...)
 }
 
+// CheckRegistration returns what Register would refuse to whoever asks, so that
+// nobody is asked for a password in vain.
+func (m *Manager) CheckRegistration(caller Caller, r Registration) error {
+	if err := r.validate(); err != nil {
+		return fmt.Errorf("register machine: %w", err)
+	}
+	leader, err := openLeader(caller, r.Leader)
+	if err == nil {
+		err = leader.Close()
+	}
+	if err == nil {
+		var release func()
+		if release, err = m.reserve(r.Name); err == nil {
+			release()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("register machine %s: %w", r.Name, err)
+	}
+	return nil
+}
+
+// Ids of messages in the journal, those of the stock daemon.
+const (
+	messageNew   = "24d8d4452573402496068381a6312df2"
+	messageEnded = "58432bd3bace477cb514b56381b8a758"
+)
+
 // openLeader opens the process that ref names, the caller if it names none.
 func openLeader(caller Caller, ref ProcessRef) (*Process, error) {
 	if ref.IsZero() {
@@ -138,8 +166,8 @@ func (m *Manager) admit(ctx context.Context, e *entry, allocate bool, scope ...P
 	if err := m.publish(e); err != nil {
 		return Machine{}, errors.Join(err, e.close())
 	}
-	m.log.Info("new machine", "machine", machine.Name, "class", machine.Class, "leader", machine.Leader.PID,
-		"unit", machine.Unit, "subgroup", machine.Subgroup)
+	m.log.Info("New machine "+machine.Name+".", "MESSAGE_ID", messageNew, "name", machine.Name, "leader", machine.Leader.PID,
+		"class", machine.Class, "unit", machine.Unit, "subgroup", machine.Subgroup)
 	return machine, nil
 }
 
@@ -183,6 +211,7 @@ func (m *Manager) publish(e *entry) (err error) {
 	if other := m.table.byLeader[e.Leader.PID]; other != nil && other.leader.Alive() {
 		return fmt.Errorf("process %d leads machine %s: %w", e.Leader.PID, other.Name, ErrMachineExists)
 	}
+	e.shared = m.table.byUnit[e.Unit] != nil
 	if err := m.watchLeader(e); err != nil {
 		return err
 	}

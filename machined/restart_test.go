@@ -65,7 +65,9 @@ func TestRestartLearnsTheSubgroup(t *testing.T) {
 	if !found {
 		t.Fatalf("no SUBGROUP in\n%s", text)
 	}
-	if err := os.WriteFile(file, []byte(stock), 0o644); err != nil {
+	// Once it is restarted that daemon also links the unit.
+	link := filepath.Join(w.dir, "unit:"+unit.Name)
+	if err := errors.Join(os.WriteFile(file, []byte(stock), 0o644), os.Symlink("foo", link)); err != nil {
 		t.Fatal(err)
 	}
 	again, err := machined.New(machined.Config{StateDir: w.dir, Units: units, StopGrace: time.Hour})
@@ -80,6 +82,9 @@ func TestRestartLearnsTheSubgroup(t *testing.T) {
 	got, err := again.Find("foo")
 	if err != nil || got.Subgroup != "payload" {
 		t.Errorf("subgroup %q, %v", got.Subgroup, err)
+	}
+	if _, err := os.Lstat(link); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the link for a part of a unit stays: %v", err)
 	}
 	// Terminate asks the supervisor, and one call ends the rest: the unit is
 	// there for this machine alone. Here the supervisor does not end its leader.

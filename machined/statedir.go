@@ -153,7 +153,7 @@ func (d stateDir) loadFile(name string) (Machine, error) {
 }
 
 // sweepLinks removes the links of units to machines that are not to be kept.
-func (d stateDir) sweepLinks(keep func(machine string) bool) error {
+func (d stateDir) sweepLinks(keep func(unit, machine string) bool) error {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return fmt.Errorf("look for links of units: %w", err)
@@ -161,10 +161,11 @@ func (d stateDir) sweepLinks(keep func(machine string) bool) error {
 	var errs []error
 	for _, entry := range entries {
 		link := filepath.Join(d.path, entry.Name())
-		if !strings.HasPrefix(entry.Name(), linkPrefix) {
+		unit, ok := strings.CutPrefix(entry.Name(), linkPrefix)
+		if !ok {
 			continue
 		}
-		if target, err := os.Readlink(link); err == nil && !keep(target) {
+		if target, err := os.Readlink(link); err == nil && !keep(unit, target) {
 			errs = append(errs, removeFile(link))
 		}
 	}

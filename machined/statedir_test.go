@@ -139,7 +139,7 @@ func TestStateDirLoad(t *testing.T) {
 	if len(problems) != 2 || !errors.Is(problems[0], errCorrupt) || !errors.Is(problems[1], errCorrupt) {
 		t.Errorf("problems %v", problems)
 	}
-	if err := dir.sweepLinks(func(name string) bool { return name == "run1" }); err != nil {
+	if err := dir.sweepLinks(func(_, name string) bool { return name == "run1" }); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{

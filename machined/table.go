@@ -57,6 +57,16 @@ func (t *table) remove(e *entry) bool {
 	return true
 }
 
+// neighbours reports whether another machine is in the unit of e.
+func (t *table) neighbours(e *entry) bool {
+	for _, other := range t.byName {
+		if other != e && e.Unit != "" && other.Unit == e.Unit && other.Subgroup == e.Subgroup {
+			return true
+		}
+	}
+	return false
+}
+
 // find returns a living machine.
 func (t *table) find(name string) (*entry, error) {
 	if e := t.byName[name]; e != nil {
@@ -74,6 +84,6 @@ func (m *Manager) finalize(e *entry) {
 	if err := errors.Join(m.dir.remove(e.Machine), e.close()); err != nil {
 		m.log.Error("machine is not wholly forgotten", "machine", e.Name, "error", err)
 	}
-	m.log.Info("machine ended", "machine", e.Name, "leader", e.Leader.PID)
+	m.log.Info("Machine "+e.Name+" terminated.", "MESSAGE_ID", messageEnded, "name", e.Name, "leader", e.Leader.PID)
 	m.events.publish(Event{Kind: EventRemoved, Name: e.Name})
 }

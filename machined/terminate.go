@@ -117,10 +117,13 @@ func (m *Manager) hold(name string) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.hold()
+	return m.holdEntry(e)
 }
 
-func (e *entry) hold() (*held, error) {
+// holdEntry is called with the lock held.
+func (m *Manager) holdEntry(e *entry) (*held, error) {
+	e.shared = m.table.neighbours(e)
+
 	leader, err := e.leader.Dup()
 	if err != nil {
 		return nil, err
@@ -157,7 +160,7 @@ func (m *Manager) Terminate(_ context.Context, name string) error {
 	if m.closed {
 		return fmt.Errorf("terminate machine %s: %w", name, ErrClosed)
 	}
-	h, err := e.hold()
+	h, err := m.holdEntry(e)
 	if err != nil {
 		return fmt.Errorf("terminate machine %s: %w", name, err)
 	}

@@ -15,14 +15,14 @@ func sharedUnit(unit string) bool {
 // user is believed that only of a scope that was made for the machine: the
 // process may run in a system service, as cron jobs do.
 func (m Machine) ownsWholeUnit() bool {
-	return m.Unit != "" && m.Subgroup == "" && !sharedUnit(m.Unit) && (m.UID == 0 || m.Unit == ScopeName(m.Name))
+	return m.Unit != "" && m.Subgroup == "" && !m.shared && !sharedUnit(m.Unit) && (m.UID == 0 || m.Unit == ScopeName(m.Name))
 }
 
 // mayStopUnit reports whether the unit is there for the sake of m alone: all of
 // it is m's, or its name says so and the subgroup only keeps the supervisor
 // apart.
 func (m Machine) mayStopUnit() bool {
-	return m.ownsWholeUnit() || m.hasUnitOfItsName()
+	return m.ownsWholeUnit() || !m.shared && m.hasUnitOfItsName()
 }
 
 func (m Machine) hasUnitOfItsName() bool {

@@ -1,6 +1,7 @@
 package machined_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -238,6 +239,39 @@ func TestTerminateSparesWhoAskedForTheScope(t *testing.T) {
 			t.Error("the daemon was killed")
 		}
 	})
+}
+
+// Whoever registers several machines in one unit does not lose all of them at
+// the end of one.
+func TestTerminateSparesNeighboursInTheUnit(t *testing.T) {
+	backends(t, func(t *testing.T, units machined.Units) {
+		first, second := shell(t, obey), shell(t, obey)
+		w := newWorld(t, inOneUnit{units, machined.Unit{Name: "both.scope"}}, 50*time.Millisecond)
+		w.register(t, "first", first, machined.Caller{}, false)
+		w.register(t, "second", second, machined.Caller{}, false)
+		if target, err := os.Readlink(filepath.Join(w.dir, "unit:both.scope")); err != nil || target != "first" {
+			t.Errorf("link to %q, %v", target, err)
+		}
+		if err := w.Terminate(t.Context(), "first"); err != nil {
+			t.Fatal(err)
+		}
+		next(t, w.events, machined.Event{Kind: machined.EventRemoved, Name: "first"})
+		if !second.Alive() {
+			t.Error("the neighbour was killed")
+		}
+	})
+}
+
+// inOneUnit says of all processes that they are in the same unit.
+type inOneUnit struct {
+	machined.Units
+	unit machined.Unit
+}
+
+func (u inOneUnit) UnitOf(context.Context, int) (machined.Unit, error) { return u.unit, nil }
+
+func (u inOneUnit) Stop(context.Context, machined.Unit, time.Duration, ...*machined.Process) error {
+	return errors.New("the unit of both is stopped")
 }
 
 func TestTheNextMachineOfThatNameIsNotTerminated(t *testing.T) {

@@ -1,10 +1,12 @@
 package bus_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -242,5 +244,27 @@ func TestCallsOfAnotherUser(t *testing.T) {
 	}
 	if got := as("set-property", name, string(bus.LogControlPath), "org.freedesktop.LogControl1", "LogLevel", "s", "debug"); !strings.Contains(got, "Access denied") {
 		t.Errorf("set level: %s", got)
+	}
+}
+
+// Who cannot have the name says who has it.
+func TestWhoTookTheNameIsNamed(t *testing.T) {
+	address := privatebus.Start(t)
+	other := connect(t, address)
+	if reply, err := other.RequestName(name, dbus.NameFlagDoNotQueue); err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
+		t.Fatal(reply, err)
+	}
+	r, w := io.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	s := bus.New(bus.Config{Address: address, Name: name, Logger: slog.New(slog.NewTextHandler(w, nil))})
+	go func() { done <- s.Run(ctx) }()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if want := fmt.Sprintf("process %d (bus.test)", os.Getpid()); err != nil || !strings.Contains(line, want) {
+		t.Errorf("log %q, %v, want %q", line, err, want)
+	}
+	cancel()
+	if err := errors.Join(r.Close(), <-done); err != nil {
+		t.Error(err)
 	}
 }

@@ -68,6 +68,10 @@ func priority(l slog.Level) int {
 	return 7
 }
 
+// messageID is an attribute for programs that look through the journal, which
+// tells nobody else anything.
+const messageID = "MESSAGE_ID"
+
 // handler writes one line per record: priority, message, attributes.
 type handler struct {
 	mu       *sync.Mutex
@@ -113,6 +117,9 @@ func (h *handler) field(a slog.Attr) slog.Attr {
 }
 
 func (h *handler) format(a slog.Attr) string {
+	if a.Key == messageID {
+		return ""
+	}
 	text := a.Value.Resolve().String()
 	if text == "" || strings.ContainsAny(text, " \"\n\t") {
 		text = fmt.Sprintf("%q", text)

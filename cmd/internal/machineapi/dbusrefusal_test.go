@@ -17,6 +17,20 @@ const (
 	noSuchImage   = "org.freedesktop.machine1.NoSuchImage"
 )
 
+// What will be refused in any case is refused before somebody types a password.
+func TestNobodyIsAskedInVain(t *testing.T) {
+	h := newBusHost(t)
+	l := newLeader(t, 0)
+	get[dbus.ObjectPath](h, "RegisterMachine", "foo", []byte{}, "", "container", l.pid(), "")
+	for name, want := range map[string]string{"foo": "already exists", "bar": "denied", "a_b": "invalid machine name"} {
+		got := h.busctlAs(1, "call", machineapi.BusName, string(managerPath), managerIface, "RegisterMachine", "sayssus",
+			name, "0", "", "container", fmt.Sprint(l.pid()), "")
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %q", name, got, want)
+		}
+	}
+}
+
 func TestErrorsOverTheBus(t *testing.T) {
 	h := newBusHost(t)
 	h.addTree("tree")

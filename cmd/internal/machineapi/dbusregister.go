@@ -164,12 +164,15 @@ func (b *Bus) register(ctx context.Context, call *bus.Call, action string, r mac
 	if r.Class != machined.ClassContainer && r.Class != machined.ClassVM {
 		return "", invalidArgs("machines of class %q cannot be registered", r.Class)
 	}
+	caller := busCaller(call)
+	if err := b.Manager.CheckRegistration(caller, r); err != nil {
+		return "", busError(err)
+	}
 	about := map[string]string{"name": r.Name, "class": string(r.Class)}
 	administrator, err := b.authorizeAsker(ctx, call, action, about)
 	if err != nil {
 		return "", err
 	}
-	caller := busCaller(call)
 	caller.Administrator = administrator
 	err = b.awaitSignal(ctx, r.Name, func() error {
 		_, err := b.Manager.Register(ctx, caller, r)

@@ -113,6 +113,9 @@ func (s machines) register(ctx context.Context, call *varlink.Call) error {
 	if in.AllocateUnit {
 		action = actionCreateMachine
 	}
+	if err := s.Manager.CheckRegistration(caller(call), r); err != nil {
+		return wireError(err)
+	}
 	about := map[string]string{"name": in.Name, "class": string(in.Class)}
 	if err := s.authorize(ctx, call, action, about, in.Interactive); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 	"testing"
@@ -193,11 +194,20 @@ func text(n int) string {
 
 func TestTerminateOverVarlink(t *testing.T) {
 	h := newVarlinkHost(t, rootOnly)
-	if err := h.register(map[string]any{"name": "foo", "class": "vm", "leader": h.leader()}); err != nil {
+	pid := h.leader()
+	if err := h.register(map[string]any{"name": "foo", "class": "vm", "leader": pid}); err != nil {
 		t.Fatal(err)
 	}
+	leader, err := machined.OpenProcess(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leader.Close()
 	if err := h.client.Kill(t.Context(), "foo", machined.KillLeader, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
+	}
+	for leader.Alive() { // it dies when the kernel comes to it
+		runtime.Gosched()
 	}
 	// A dead machine does not block its name, however soon.
 	if err := h.register(map[string]any{"name": "foo", "class": "vm", "leader": h.leader()}); err != nil {
