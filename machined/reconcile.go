@@ -112,6 +112,7 @@ func (m *Manager) restoreUnit(e *entry) bool {
 	if err != nil || unit.Name != e.Unit {
 		return false
 	}
+	unit = unit.ofMachine()
 	e.Subgroup, e.cgroup = unit.Subgroup, unit.Cgroup
 	// The rule of the stock daemon: below a unit the supervisor is asked.
 	e.supervised = e.supervised || e.Subgroup != "" && e.supervisor != nil

@@ -180,7 +180,7 @@ func (m *Manager) place(ctx context.Context, e *entry, allocate bool, scope []Pr
 			err = ErrNoSuchProcess // and the PID may be another's
 		}
 		if err != nil || unit.Name != "" {
-			return unit, err
+			return unit.ofMachine(), err
 		}
 	}
 	unit, err := m.units.StartScope(ctx, Scope{

@@ -47,6 +47,11 @@ func TestRestartLearnsTheSubgroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := w.register(t, "foo", leader, machined.Caller{PID: supervisor.PID}, false)
+	// What comes up in the machine goes on to a cgroup of its own.
+	scope := filepath.Join(payload, "init.scope")
+	if err := errors.Join(os.Mkdir(scope, 0o755), os.WriteFile(filepath.Join(scope, "cgroup.procs"), []byte(itoa(leader.PID)), 0)); err != nil {
+		t.Fatal(err)
+	}
 	if m.Unit != unit.Name || m.Subgroup != "payload" {
 		t.Fatalf("unit %q, subgroup %q", m.Unit, m.Subgroup)
 	}

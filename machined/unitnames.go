@@ -1,6 +1,9 @@
 package machined
 
-import "strings"
+import (
+	"path"
+	"strings"
+)
 
 // sharedUnit reports whether the unit always holds more than one machine: a
 // session, the services of a user, the service manager itself. Ending a machine
@@ -9,6 +12,17 @@ func sharedUnit(unit string) bool {
 	return strings.HasPrefix(unit, "session-") && strings.HasSuffix(unit, ".scope") ||
 		strings.HasPrefix(unit, "user@") && strings.HasSuffix(unit, ".service") ||
 		unit == "init.scope"
+}
+
+// ofMachine is where a machine is whose leader is in the given place: a service
+// manager that has come up inside moves itself further down.
+func (u Unit) ofMachine() Unit {
+	if path.Base(u.Subgroup) == "init.scope" {
+		if u.Subgroup = path.Dir(u.Subgroup); u.Subgroup == "." {
+			u.Subgroup = ""
+		}
+	}
+	return u
 }
 
 // ownsWholeUnit reports whether every process of the unit belongs to m. A plain

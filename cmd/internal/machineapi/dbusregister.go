@@ -119,6 +119,10 @@ func setProperty(r *machined.Registration, p busProperty) error {
 	if !ok {
 		return invalidArgs("no property %q of a machine can be set", p.Name)
 	}
+	if _, ok := p.Value.Value().(dbus.UnixFDIndex); ok {
+		// The number of a descriptor that did not come along would be one of ours.
+		return invalidArgs("property %s comes without its file descriptor", p.Name)
+	}
 	if want := dbus.SignatureOf(target); want != p.Value.Signature() {
 		return invalidArgs("property %s has type %q, not %q", p.Name, p.Value.Signature(), want)
 	}

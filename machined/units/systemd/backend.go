@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/godbus/dbus/v5"
 
@@ -30,7 +31,8 @@ type Backend struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	names names // units that are being made or killed
+	names names       // units that are being made or killed
+	byPID atomic.Bool // the service manager does not take pidfds
 
 	mu      sync.Mutex
 	manager *manager      // nil while there is none

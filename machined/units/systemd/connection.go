@@ -203,7 +203,7 @@ func (b *Backend) find(ctx context.Context) (*manager, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, errors.Join(context.Cause(ctx), ErrUnavailable, lastErr)
 		case <-b.ctx.Done():
 			return nil, machined.ErrClosed
 		case <-timer.C:

@@ -33,23 +33,21 @@ type auxiliary struct {
 
 func set(name string, value any) setting { return setting{name, dbus.MakeVariant(value)} }
 
-// scopeProperties are those of the stock daemon, in its order, and the caller's
-// own; the second list is for service managers that do not take pidfds.
-func scopeProperties(s machined.Scope, extra properties) []properties {
-	list := func(process setting) properties {
-		p := properties{
-			set("Slice", slice), set("Description", s.Description), process, set("Delegate", true),
-			set("CollectMode", collect), set("AddRef", true), set("TasksMax", maxTasks),
-		}
-		if s.UID != 0 {
-			p = append(p, set("User", strconv.FormatUint(uint64(s.UID), 10)))
-		}
-		return append(p, extra...)
+// scopeProperties are those of the stock daemon, in its order, and then the
+// caller's. A service manager before release 253 wants the process by number.
+func scopeProperties(s machined.Scope, extra properties, byPID bool) properties {
+	process := set("PIDFDs", []dbus.UnixFD{dbus.UnixFD(s.Leader.PIDFD().Fd())})
+	if byPID {
+		process = set("PIDs", []uint32{uint32(s.Leader.PID)})
 	}
-	return []properties{
-		list(set("PIDFDs", []dbus.UnixFD{dbus.UnixFD(s.Leader.PIDFD().Fd())})),
-		list(set("PIDs", []uint32{uint32(s.Leader.PID)})),
+	p := properties{
+		set("Slice", slice), set("Description", s.Description), process, set("Delegate", true),
+		set("CollectMode", collect), set("AddRef", true), set("TasksMax", maxTasks),
 	}
+	if s.UID != 0 {
+		p = append(p, set("User", strconv.FormatUint(uint64(s.UID), 10)))
+	}
+	return append(p, extra...)
 }
 
 // given are the properties that came from a caller. They are passed on as they
@@ -62,7 +60,9 @@ func given(list []machined.Property) (properties, error) {
 			return nil, fmt.Errorf("%w: property %s", machined.ErrInvalidArgument, property.Name)
 		}
 		t, rest := typeOf(variant.Signature().String())
-		if t == nil || rest != "" {
+		_, isFile := variant.Value().(dbus.UnixFD)
+		// The number of a descriptor that did not come along would be one of ours.
+		if t == nil || rest != "" || strings.Contains(variant.Signature().String(), "h") && !isFile {
 			return nil, fmt.Errorf("%w: property %s of type %q", machined.ErrInvalidArgument, property.Name, variant.Signature())
 		}
 		value := reflect.New(t)

@@ -57,30 +57,38 @@ func (b *Backend) startScope(ctx context.Context, scope machined.Scope) (machine
 			return unit, err
 		}
 		started = true
-		if err := b.startTransient(ctx, scope.Unit, scopeProperties(scope, extra)...); err != nil && !unclear(err) {
+		if err := b.startAround(ctx, scope, extra); err != nil && !unclear(err) {
 			return machined.Unit{}, err
 		}
 	}
 	return machined.Unit{}, fmt.Errorf("%w: the process is not in the unit", machined.ErrJobFailed)
 }
 
-// startTransient makes a unit in place of an earlier one of that name, of the
-// first list of properties that the service manager knows.
-func (b *Backend) startTransient(ctx context.Context, name string, variants ...properties) (err error) {
-	for _, p := range variants {
-		start := func() error {
-			return b.bring(ctx, name, "StartTransientUnit", name, "fail", p, []auxiliary{})
-		}
-		err = start()
-		if hasName(err, unitExists) {
-			if err := b.evict(ctx, name); err != nil {
-				return err
-			}
-			err = start()
-		}
-		if !hasName(err, unknownProp, readOnlyProp) {
-			return err
-		}
+// startTransient makes a unit in place of an earlier one of that name.
+func (b *Backend) startTransient(ctx context.Context, name string, p properties) error {
+	start := func() error {
+		return b.bring(ctx, name, "StartTransientUnit", name, "fail", p, []auxiliary{})
+	}
+	err := start()
+	if !hasName(err, unitExists) {
+		return err
+	}
+	if err := b.evict(ctx, name); err != nil {
+		return err
+	}
+	return start()
+}
+
+// startAround makes a scope around a process.
+func (b *Backend) startAround(ctx context.Context, scope machined.Scope, extra properties) error {
+	byPID := b.byPID.Load()
+	err := b.startTransient(ctx, scope.Unit, scopeProperties(scope, extra, byPID))
+	if byPID || !hasName(err, unknownProp, readOnlyProp) {
+		return err
+	}
+	// It may also be one of the caller's that is not known.
+	if err = b.startTransient(ctx, scope.Unit, scopeProperties(scope, extra, true)); err == nil {
+		b.byPID.Store(true)
 	}
 	return err
 }

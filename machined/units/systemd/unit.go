@@ -132,6 +132,15 @@ func (b *Backend) release(m *manager, u *unit) {
 	}
 }
 
+// listed is what a list says of a unit.
+type listed struct {
+	Name, Description, Load, Active, Sub, Following string
+	Path                                            dbus.ObjectPath
+	Job                                             uint32
+	JobType                                         string
+	JobPath                                         dbus.ObjectPath
+}
+
 // adopt follows the units that an earlier run made, once.
 func (b *Backend) adopt(m *manager) error {
 	b.mu.Lock()
@@ -141,13 +150,7 @@ func (b *Backend) adopt(m *manager) error {
 	if adopted {
 		return nil
 	}
-	var list []struct {
-		Name, Description, Load, Active, Sub, Following string
-		Path                                            dbus.ObjectPath
-		Job                                             uint32
-		JobType                                         string
-		JobPath                                         dbus.ObjectPath
-	}
+	var list []listed
 	err := m.call(b.ctx, managerPath, managerName+".ListUnitsByPatterns", []string{},
 		[]string{"machine-*.scope", "machine-*.service"}).Store(&list)
 	if err != nil {
