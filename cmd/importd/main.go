@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"berth/cmd/internal/bus"
 	"berth/cmd/internal/daemon"
 	"berth/cmd/internal/importapi"
 	"berth/cmd/internal/polkit"
@@ -76,7 +77,10 @@ func listen(ctx context.Context) (listeners []net.Listener, activated bool, err 
 		return listeners, true, err
 	}
 	l, err := daemon.Listen(ctx, importapi.Socket, 0o666)
-	return []net.Listener{l}, false, err
+	if err != nil {
+		return nil, false, bus.AddHolder(ctx, err, bus.SystemAddress(os.Getenv), importapi.BusName)
+	}
+	return []net.Listener{l}, false, nil
 }
 
 func varlinkServer(service *importapi.Service, log *daemon.Log, idle *daemon.Idle) (*varlink.Server, error) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 
+	"berth/cmd/internal/bus"
 	"berth/cmd/internal/daemon"
 	"berth/cmd/internal/machineapi"
 	"berth/cmd/internal/polkit"
@@ -72,7 +73,7 @@ func listen(ctx context.Context) ([]net.Listener, error) {
 			for _, open := range listeners {
 				err = errors.Join(err, open.Close())
 			}
-			return nil, err
+			return nil, bus.AddHolder(ctx, err, bus.SystemAddress(os.Getenv), machineapi.BusName)
 		}
 		listeners = append(listeners, l)
 	}

@@ -1,12 +1,10 @@
 package bus
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -134,23 +132,9 @@ func (s *Service) own(sess *session) error {
 		return fmt.Errorf("own %s on the bus: %w", s.config.Name, err)
 	}
 	if dbus.RequestNameReply(result) != dbus.RequestNameReplyPrimaryOwner {
-		return fmt.Errorf("own %s on the bus: %w by %s", s.config.Name, ErrNameTaken, s.holder(sess))
+		return fmt.Errorf("own %s on the bus: %w by %s", s.config.Name, ErrNameTaken, holder(sess.ctx, sess.conn, s.config.Name))
 	}
 	return nil
-}
-
-// holder describes who owns our name.
-func (s *Service) holder(sess *session) string {
-	var pid uint32
-	if err := sess.conn.BusObject().CallWithContext(sess.ctx, "org.freedesktop.DBus.GetConnectionUnixProcessID", 0,
-		s.config.Name).Store(&pid); err != nil {
-		return "an unknown process"
-	}
-	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	if err != nil {
-		return fmt.Sprintf("process %d", pid)
-	}
-	return fmt.Sprintf("process %d (%s)", pid, bytes.TrimSpace(comm))
 }
 
 func (s *Service) set(sess *session) {
