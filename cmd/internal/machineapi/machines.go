@@ -50,11 +50,12 @@ type lookup struct {
 	Interactive bool    `json:"allowInteractiveAuthentication"`
 }
 
+func noSuchMachine() error { return &varlink.Error{Name: machineName + ".NoSuchMachine"} }
+
 // find returns the machine that a call names. The empty name is none.
 func (s *Service) find(ctx context.Context, call *varlink.Call, l lookup) (machined.Machine, error) {
-	none := &varlink.Error{Name: machineName + ".NoSuchMachine"}
 	if l.Name == "" && !l.PID.given {
-		return machined.Machine{}, none
+		return machined.Machine{}, noSuchMachine()
 	}
 	if l.Name != "" && l.Name != machined.HostName {
 		if err := machined.ValidName(l.Name); err != nil {
@@ -77,7 +78,7 @@ func (s *Service) find(ctx context.Context, call *varlink.Call, l lookup) (machi
 		return m, wireError(err)
 	}
 	if l.Name != "" && l.Name != m.Name {
-		return machined.Machine{}, none
+		return machined.Machine{}, noSuchMachine()
 	}
 	return m, nil
 }
@@ -236,7 +237,7 @@ func (s machines) list(ctx context.Context, call *varlink.Call) error {
 			}
 		}
 	}
-	return varlink.ReplyEach(call, replies, &varlink.Error{Name: machineName + ".NoSuchMachine"})
+	return varlink.ReplyEach(call, replies, noSuchMachine())
 }
 
 // inspect adds what is read inside a machine. With graceful set, what cannot be

@@ -33,7 +33,7 @@ func (s *Service) Varlink(server *varlink.Server) error {
 		// a pid may be a number or a string too.
 		{machineInterface, map[string]varlink.Handler{
 			"Register": m.register, "Unregister": m.unregister, "Terminate": m.terminate,
-			"Kill": m.kill, "List": m.list,
+			"Kill": m.kill, "List": m.list, "MapFrom": s.mapFrom, "MapTo": s.mapTo,
 		}, []varlink.HandleOption{varlink.IgnoreUnknown("Register"), varlink.LooseTypes("ProcessId")}},
 		{imageInterface, map[string]varlink.Handler{
 			"List": s.listImages, "Update": s.updateImage, "Clone": s.cloneImage,

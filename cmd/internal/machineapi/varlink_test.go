@@ -357,8 +357,7 @@ func TestUnimplemented(t *testing.T) {
 	h := newVarlinkHost(t, rootOnly)
 	want := []string{
 		"io.systemd.Machine.BindMount", "io.systemd.Machine.CopyFrom", "io.systemd.Machine.CopyTo",
-		"io.systemd.Machine.MapFrom", "io.systemd.Machine.MapTo", "io.systemd.Machine.Open",
-		"io.systemd.Machine.OpenRootDirectory", "io.systemd.MachineImage.SetPoolLimit",
+		"io.systemd.Machine.Open", "io.systemd.Machine.OpenRootDirectory", "io.systemd.MachineImage.SetPoolLimit",
 	}
 	if got := h.server.Unimplemented(); !slices.Equal(got, want) {
 		t.Errorf("without handlers: %q", got)
