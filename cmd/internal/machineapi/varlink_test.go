@@ -24,12 +24,13 @@ import (
 
 // varlinkHost is machined behind a Varlink socket of the test's own.
 type varlinkHost struct {
-	t      *testing.T
-	server *varlink.Server
-	client *machineapi.Client
-	raw    *varlink.Client
-	state  string // directory of state files
-	pool   string // directory of images
+	t       *testing.T
+	service *machineapi.Service
+	server  *varlink.Server
+	client  *machineapi.Client
+	raw     *varlink.Client
+	state   string // directory of state files
+	pool    string // directory of images
 }
 
 func newVarlinkHost(t *testing.T, auth machineapi.Authorizer) *varlinkHost {
@@ -48,27 +49,38 @@ func newVarlinkHost(t *testing.T, auth machineapi.Authorizer) *varlinkHost {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service := &machineapi.Service{Manager: manager, Auth: auth}
-	h.server = varlink.NewServer(varlink.Info{Vendor: "test"}, varlink.Options{AcceptFDs: true, CheckReplies: true})
-	if err := service.Varlink(h.server); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "socket")
-	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- h.server.Serve(ctx, l) }()
 	t.Cleanup(func() {
-		cancel()
-		if err := errors.Join(<-ended, manager.Close()); err != nil {
+		if err := manager.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	h.dial(path)
+	h.service = &machineapi.Service{Manager: manager, Auth: auth}
+	h.server = varlink.NewServer(varlink.Info{Vendor: "test"}, varlink.Options{AcceptFDs: true, CheckReplies: true})
+	if err := h.service.Varlink(h.server); err != nil {
+		t.Fatal(err)
+	}
+	h.dial(h.listen(h.server))
 	return h
+}
+
+// listen serves a server until the test ends, and returns its socket.
+func (h *varlinkHost) listen(server *varlink.Server) string {
+	h.t.Helper()
+	path := filepath.Join(h.t.TempDir(), "socket")
+	l, err := new(net.ListenConfig).Listen(h.t.Context(), "unix", path)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(ctx, l) }()
+	h.t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			h.t.Error(err)
+		}
+	})
+	return path
 }
 
 func (h *varlinkHost) dial(path string) {
