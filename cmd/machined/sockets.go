@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 
@@ -14,8 +15,8 @@ import (
 
 // sockets are where this daemon listens, each kind for another server.
 type sockets struct {
-	machines []net.Listener
-	users    net.Listener
+	machines     []net.Listener
+	users, names net.Listener
 }
 
 // openSockets takes the sockets of the service manager, or binds both names
@@ -37,7 +38,8 @@ func openSockets(ctx context.Context) (s sockets, err error) {
 		return s, err
 	}
 	mark(machineapi.UserSocket, machineapi.UserSocketAttributes())
-	return s, nil
+	s.names, err = daemon.Listen(ctx, machineapi.ResolveSocket, 0o666)
+	return s, err
 }
 
 // mark sets extended attributes. Few kernels take them for sockets, and clients
@@ -59,11 +61,13 @@ func (s sockets) serve(service *machineapi.Service, log *daemon.Log) ([]func(con
 	}); err != nil {
 		return nil, err
 	}
-	users := newServer(log, false)
-	if err := service.UserDatabase(users); err != nil {
+	users, names := newServer(log, false), newServer(log, false)
+	if err := errors.Join(service.UserDatabase(users), service.ResolveHook(names)); err != nil {
 		return nil, err
 	}
-	return append(machines.Services(s.machines), users.Services([]net.Listener{s.users})...), nil
+	services := machines.Services(s.machines)
+	services = append(services, users.Services([]net.Listener{s.users})...)
+	return append(services, names.Services([]net.Listener{s.names})...), nil
 }
 
 func newServer(log *daemon.Log, acceptFDs bool) *varlink.Server {
