@@ -71,8 +71,12 @@ func TestMapping(t *testing.T) {
 			machine      string
 			inner, outer uint32
 		}{
-			{"plain", 0, 0}, {"plain", 1000, 1000}, {"first", 0, 5 << 20}, {"first", 999, 5<<20 + 999},
-			{"first", 2009, 6<<20 + 9}, {"second", 65534, 7<<20 + 65534},
+			{"plain", 0, 0},
+			{"plain", 1000, 1000},
+			{"first", 0, 5 << 20},
+			{"first", 999, 5<<20 + 999},
+			{"first", 2009, 6<<20 + 9},
+			{"second", 65534, 7<<20 + 65534},
 		} {
 			if got, err := m.MapFrom(t.Context(), c.machine, kind, c.inner); err != nil || got != c.outer {
 				t.Errorf("%s %d of %s: %d, %v", kind, c.inner, c.machine, got, err)
@@ -89,8 +93,12 @@ func TestMapping(t *testing.T) {
 			inner   uint32
 			want    error
 		}{
-			{"first", 1000, ErrNoMapping}, {"first", 2010, ErrNoMapping}, {"absent", 0, ErrNoSuchMachine},
-			{"first", 65535, ErrInvalidArgument}, {"absent", math.MaxUint32, ErrInvalidArgument}, {"dead", 0, ErrNoSuchMachine},
+			{"first", 1000, ErrNoMapping},
+			{"first", 2010, ErrNoMapping},
+			{"absent", 0, ErrNoSuchMachine},
+			{"first", 65535, ErrInvalidArgument},
+			{"absent", math.MaxUint32, ErrInvalidArgument},
+			{"dead", 0, ErrNoSuchMachine},
 		} {
 			if got, err := m.MapFrom(t.Context(), c.machine, kind, c.inner); !errors.Is(err, c.want) {
 				t.Errorf("%s %d of %s: %d, %v, want %v", kind, c.inner, c.machine, got, err, c.want)

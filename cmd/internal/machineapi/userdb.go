@@ -61,8 +61,13 @@ func (n narrowing) check() error {
 		name string
 		json json.RawMessage
 	}{
-		{"fuzzyNames", n.FuzzyNames}, {"dispositionMask", n.Disposition}, {"uidMin", n.UIDMin}, {"uidMax", n.UIDMax},
-		{"gidMin", n.GIDMin}, {"gidMax", n.GIDMax}, {"uuid", n.UUID},
+		{"fuzzyNames", n.FuzzyNames},
+		{"dispositionMask", n.Disposition},
+		{"uidMin", n.UIDMin},
+		{"uidMax", n.UIDMax},
+		{"gidMin", n.GIDMin},
+		{"gidMax", n.GIDMax},
+		{"uuid", n.UUID},
 	} {
 		if p.json != nil {
 			return varlink.InvalidParameter(p.name)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	"berth/cmd/internal/varlink"
 	"berth/images"
@@ -85,6 +86,8 @@ func wireError(err error) error {
 		return varlink.InvalidParameter("name")
 	case errors.Is(err, machined.ErrInvalidArgument):
 		return varlink.InvalidParameter("parameters")
+	case errors.Is(err, machined.ErrNoSuchProcess):
+		return varlink.SystemError(fmt.Errorf("%w (%w)", err, syscall.ESRCH))
 	}
 	for _, e := range errorNames {
 		if errors.Is(err, e.err) {

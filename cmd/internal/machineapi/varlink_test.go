@@ -177,6 +177,22 @@ func (h *varlinkHost) lookups(pid int) {
 		{`{"pid":` + text(pid) + `}`, "foo"},
 		{`{"pid":"` + text(pid) + `"}`, "foo"},
 		{`{"pid":{"pid":` + text(pid) + `}}`, "foo"},
+		{`{"pid":{"pid":"` + text(pid) + `","pidfdId":` + text(h.pidfdID(pid)) + `}}`, "foo"},
+		{`{"pid":{"pid":` + text(pid) + `,"pidfdId":1}}`, "io.systemd.Machine.NoSuchMachine"},
+		{`{"pid":{"pid":` + text(pid) + `,"bootId":"0123456789abcdef0123456789abcdef"}}`, "io.systemd.Machine.NoSuchMachine"},
+		{`{"pid":{"pid":` + text(pid) + `,"color":"red"}}`, varlink.ErrorInvalidParameter},
+		{`{"pid":{}}`, varlink.ErrorInvalidParameter},
+		{`{"pid":{"pid":0,"pidfdId":1}}`, varlink.ErrorInvalidParameter},
+		{`{"pid":"x"}`, varlink.ErrorInvalidParameter},
+		{`{"pid":true}`, varlink.ErrorInvalidParameter},
+		{`{"pid":1.5}`, varlink.ErrorInvalidParameter},
+		{`{"pid":4294967296}`, varlink.ErrorInvalidParameter},
+		{`{"pid":0}`, "io.systemd.Machine.NoSuchMachine"}, // the caller is the test
+		{`{"pid":"0"}`, "io.systemd.Machine.NoSuchMachine"},
+		{`{"pid":1}`, "io.systemd.Machine.NoSuchMachine"},
+		{`{"pid":null,"name":"foo"}`, "foo"},
+		{`{"name":""}`, varlink.ErrorInvalidParameter},
+		{`{"name":"bar","pid":` + text(pid) + `}`, "io.systemd.Machine.NoSuchMachine"},
 		{`{"name":"foo","pid":` + text(pid) + `}`, "foo"},
 		{`{"name":".host","pid":` + text(pid) + `}`, "io.systemd.Machine.NoSuchMachine"},
 		{`{"name":"bar"}`, "io.systemd.Machine.NoSuchMachine"},
@@ -197,6 +213,17 @@ func (h *varlinkHost) lookups(pid int) {
 			h.t.Errorf("List %s: %q (%v), want %q", test.in, got, err, test.want)
 		}
 	}
+}
+
+// pidfdID is the inode number of a process's pidfd.
+func (h *varlinkHost) pidfdID(pid int) int {
+	h.t.Helper()
+	p, err := machined.OpenProcess(pid)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer p.Close()
+	return int(p.PIDFDID)
 }
 
 func text(n int) string {
@@ -227,18 +254,6 @@ func TestTerminateOverVarlink(t *testing.T) {
 	}
 	if err := h.client.Terminate(t.Context(), machined.HostName); !errors.Is(err, machined.ErrNotSupported) {
 		t.Errorf("terminate the host: %v", err)
-	}
-	for _, bad := range []map[string]any{
-		{"name": "a_b", "class": "container"},
-		{"name": "", "class": "container"},
-		{"name": "x", "class": "host"},
-		{"name": "x", "class": "container", "leader": 1},
-		{"name": "x", "class": "container", "id": "12"},
-		{"name": "x"},
-	} {
-		if err := h.register(bad); !isError(err, varlink.ErrorInvalidParameter) {
-			t.Errorf("%v: %v", bad, err)
-		}
 	}
 }
 
@@ -373,5 +388,41 @@ func TestUnimplemented(t *testing.T) {
 	}
 	if got := h.server.Unimplemented(); !slices.Equal(got, want) {
 		t.Errorf("without handlers: %q", got)
+	}
+}
+
+// What a machine does not have is told by its own name, and left out by who is
+// graceful.
+func TestMetadataOfMachines(t *testing.T) {
+	h := newVarlinkHost(t, rootOnly)
+	for name, class := range map[string]string{"shared": "container", "vm": "vm"} {
+		if err := h.register(map[string]any{"name": name, "class": class, "leader": h.leader()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ in, want string }{
+		{`{"name":"shared","acquireMetadata":"yes"}`, "io.systemd.Machine.NoPrivateNetworking"},
+		{`{"name":"vm","acquireMetadata":"yes"}`, "io.systemd.Machine.NotAvailable"},
+		{`{"name":"none","acquireMetadata":"yes"}`, "io.systemd.Machine.NoSuchMachine"},
+	} {
+		if got := outcome(t, h.raw, "io.systemd.Machine.List", c.in); got != c.want {
+			t.Errorf("%s: %s, want %s", c.in, got, c.want)
+		}
+	}
+	for _, c := range []struct {
+		name, acquire  string
+		release, shift bool
+	}{
+		{"shared", "no", false, false}, {"shared", "graceful", true, true}, {"vm", "graceful", false, false},
+		{machined.HostName, "no", false, false}, {machined.HostName, "yes", true, true},
+	} {
+		var m machineapi.Machine
+		in := map[string]string{"name": c.name, "acquireMetadata": c.acquire}
+		if _, err := h.raw.Call(t.Context(), "io.systemd.Machine.List", in, &m); err != nil {
+			t.Errorf("%v: %v", in, err)
+		}
+		if (len(m.OSRelease) > 0) != c.release || (m.UIDShift != nil) != c.shift {
+			t.Errorf("%v: release %q, shift %v", in, m.OSRelease, m.UIDShift)
+		}
 	}
 }
