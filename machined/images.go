@@ -11,6 +11,7 @@ import (
 type ImageStore interface {
 	ImageReader
 	ImageChanger
+	ImageLimiter
 }
 
 // ImageReader looks at images.
@@ -27,6 +28,12 @@ type ImageChanger interface {
 	Remove(ctx context.Context, image images.Image) error
 	SetReadOnly(ctx context.Context, image images.Image, readOnly bool) error
 	Clean(ctx context.Context, class images.Class, mode images.CleanMode) ([]images.Removed, error)
+}
+
+// ImageLimiter limits what images take up; images.NoLimit lifts a limit.
+type ImageLimiter interface {
+	SetLimit(ctx context.Context, image images.Image, bytes uint64) error
+	SetPoolLimit(ctx context.Context, class images.Class, bytes uint64) error
 }
 
 var _ ImageStore = (*images.Store)(nil)
@@ -95,6 +102,35 @@ func (m *Manager) SetImageReadOnly(ctx context.Context, name string, readOnly bo
 	return m.onImage(ctx, "mark", name, func(ctx context.Context, store ImageStore, image images.Image) error {
 		return store.SetReadOnly(ctx, image, readOnly)
 	})
+}
+
+// SetImageLimit limits how many bytes an image may take up; [ErrInvalidArgument]
+// for what is no size.
+func (m *Manager) SetImageLimit(ctx context.Context, name string, bytes uint64) error {
+	if err := validLimit(bytes); err != nil {
+		return err
+	}
+	return m.onImage(ctx, "limit", name, func(ctx context.Context, store ImageStore, image images.Image) error {
+		return store.SetLimit(ctx, image, bytes)
+	})
+}
+
+// SetPoolLimit limits how many bytes all images together may take up;
+// [ErrInvalidArgument] for what is no size.
+func (m *Manager) SetPoolLimit(ctx context.Context, bytes uint64) error {
+	if err := validLimit(bytes); err != nil {
+		return err
+	}
+	return m.onStore(ctx, "limit pool", func(ctx context.Context, store ImageStore) error {
+		return store.SetPoolLimit(ctx, images.ClassMachine, bytes)
+	})
+}
+
+func validLimit(bytes uint64) error {
+	if !images.ValidLimit(bytes) {
+		return fmt.Errorf("%w: %d is no size of images", ErrInvalidArgument, bytes)
+	}
+	return nil
 }
 
 // CleanPool removes hidden or all images and tells which; those in use stay.

@@ -15,6 +15,9 @@ import (
 // usage is known.
 var ErrNoQuota = errors.New("no btrfs quota")
 
+// ErrNoGroup says that no quota group counts a subvolume and those nested in it together.
+var ErrNoGroup = errors.New("no btrfs quota group for the subtree")
+
 // NoLimit stands for a limit that is not set.
 const NoLimit = math.MaxUint64
 
@@ -99,6 +102,22 @@ func SetLimit(f *os.File, bytes uint64) error {
 	if err != nil {
 		return err
 	}
+	return setLimit(f, group, bytes)
+}
+
+// SetSubtreeLimit is SetLimit for a group that counts nested subvolumes too; the error is ErrNoGroup if there is none.
+func SetSubtreeLimit(f *os.File, bytes uint64) error {
+	group, err := groupOf(f)
+	if err != nil {
+		return err
+	}
+	if group>>groupLevelAt == 0 {
+		return fmt.Errorf("%s: %w", f.Name(), ErrNoGroup)
+	}
+	return setLimit(f, group, bytes)
+}
+
+func setLimit(f *os.File, group, bytes uint64) error {
 	// All bits set in the value, which is NoLimit, is the kernel's sign for clearing it.
 	args := qgroupLimitArgs{group: group, flags: limitReferenced, maxReferenced: bytes}
 	if err := ioctl(f, qgroupLimit, unsafe.Pointer(&args)); err != nil {

@@ -34,6 +34,7 @@ var busErrors = []struct {
 	{images.ErrReadOnly, bus.ErrnoName(syscall.EROFS)},
 	{images.ErrBusy, bus.ErrnoName(syscall.EBUSY)},
 	{images.ErrNotSupported, bus.ErrorNotSupported},
+	{images.ErrNoQuota, bus.ErrorNotSupported},
 }
 
 // busError gives an error its name on the bus. What has no name here is named

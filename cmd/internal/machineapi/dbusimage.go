@@ -73,7 +73,9 @@ func (b *Bus) imageObjectMethods(name string) []bus.Method {
 		method("MarkReadOnly", "b", "", func(ctx context.Context, call *bus.Call, readOnly bool) error {
 			return b.markBusImage(ctx, call, name, readOnly)
 		}),
-		method("SetLimit", "t", "", nil),
+		method("SetLimit", "t", "", func(ctx context.Context, call *bus.Call, bytes uint64) error {
+			return b.limitBusImage(ctx, call, name, bytes)
+		}),
 		method("GetHostname", "", "s", func(ctx context.Context, call *bus.Call) (string, error) {
 			return b.imageHostname(ctx, call, name)
 		}),

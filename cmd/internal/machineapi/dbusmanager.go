@@ -101,8 +101,8 @@ func (b *Bus) imageMethods() []bus.Method {
 		method("GetImageMachineID", "name s", "id ay", b.imageMachineID),
 		method("GetImageMachineInfo", "name s", "machine_info a{ss}", b.imageMachineInfo),
 		method("GetImageOSRelease", "name s", "os_release a{ss}", b.imageOSRelease),
-		method("SetPoolLimit", "size t", "", nil),
-		method("SetImageLimit", "name s, size t", "", nil),
+		method("SetPoolLimit", "size t", "", b.limitBusPool),
+		method("SetImageLimit", "name s, size t", "", b.limitBusImage),
 		method("CleanPool", "mode s", "images a(st)", b.cleanBusPool),
 	}
 }

@@ -70,7 +70,6 @@ func TestErrorsOverTheBus(t *testing.T) {
 		{"GetMachineSSHInfo", []any{"none"}, noSuchMachine},
 		{"OpenMachineShell", []any{"foo", "", "", []string{}, []string{}}, bus.ErrorNotSupported},
 		{"CopyToMachine", []any{"foo", "/a", "/b"}, bus.ErrorNotSupported},
-		{"SetPoolLimit", []any{uint64(1)}, bus.ErrorNotSupported},
 		{"GetImage", []any{"none"}, noSuchImage},
 		{"GetImage", []any{"no/name"}, noSuchImage},
 		{"RemoveImage", []any{"none"}, noSuchImage},

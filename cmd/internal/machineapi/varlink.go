@@ -38,7 +38,7 @@ func (s *Service) Varlink(server *varlink.Server) error {
 		}, []varlink.HandleOption{varlink.IgnoreUnknown("Register"), varlink.LooseTypes("ProcessId")}},
 		{imageInterface, map[string]varlink.Handler{
 			"List": s.listImages, "Update": s.updateImage, "Clone": s.cloneImage,
-			"Remove": s.removeImage, "CleanPool": s.cleanPool,
+			"Remove": s.removeImage, "SetPoolLimit": s.setPoolLimit, "CleanPool": s.cleanPool,
 		}, nil},
 		{berthInterface, map[string]varlink.Handler{"Start": s.start, "Exec": m.exec}, nil},
 	} {

@@ -358,16 +358,21 @@ func (nobody) Check(context.Context, polkit.Subject, string, map[string]string, 
 
 func TestDeniedOverVarlink(t *testing.T) {
 	h := newVarlinkHost(t, nobody{})
+	if err := os.MkdirAll(filepath.Join(h.pool, "foo"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for method, in := range map[string]map[string]any{
-		"io.systemd.Machine.Register":       {"name": "foo", "class": "container", "leader": h.leader()},
-		"io.systemd.Machine.List":           {"name": ".host", "acquireMetadata": "yes"},
-		"io.systemd.Machine.Terminate":      {"name": ".host"},
-		"io.systemd.Machine.Kill":           {"name": ".host", "signal": 1},
-		"io.systemd.MachineImage.Remove":    {"name": "foo"},
-		"io.systemd.MachineImage.Clone":     {"name": "foo", "newName": "bar"},
-		"io.systemd.MachineImage.Update":    {"name": "foo"},
-		"io.systemd.MachineImage.CleanPool": {"mode": "all"},
-		"io.berth.Machine.Start":            {"name": "foo"},
+		"io.systemd.Machine.Register":          {"name": "foo", "class": "container", "leader": h.leader()},
+		"io.systemd.Machine.List":              {"name": ".host", "acquireMetadata": "yes"},
+		"io.systemd.Machine.Terminate":         {"name": ".host"},
+		"io.systemd.Machine.Kill":              {"name": ".host", "signal": 1},
+		"io.systemd.MachineImage.Remove":       {"name": "foo"},
+		"io.systemd.MachineImage.Clone":        {"name": "foo", "newName": "bar"},
+		"io.systemd.MachineImage.Update":       {"name": "foo"},
+		"io.systemd.MachineImage.List":         {"name": "foo", "acquireMetadata": "graceful"},
+		"io.systemd.MachineImage.SetPoolLimit": {"limit": 1},
+		"io.systemd.MachineImage.CleanPool":    {"mode": "all"},
+		"io.berth.Machine.Start":               {"name": "foo"},
 	} {
 		_, err := h.raw.Call(t.Context(), method, in, nil)
 		if !errors.Is(err, varlink.PermissionDenied()) && !errors.Is(err, varlink.ExpectedMore()) {
@@ -384,7 +389,7 @@ func TestUnimplemented(t *testing.T) {
 	h := newVarlinkHost(t, rootOnly)
 	want := []string{
 		"io.systemd.Machine.BindMount", "io.systemd.Machine.CopyFrom", "io.systemd.Machine.CopyTo",
-		"io.systemd.Machine.Open", "io.systemd.Machine.OpenRootDirectory", "io.systemd.MachineImage.SetPoolLimit",
+		"io.systemd.Machine.Open", "io.systemd.Machine.OpenRootDirectory",
 	}
 	if got := h.server.Unimplemented(); !slices.Equal(got, want) {
 		t.Errorf("without handlers: %q", got)
