@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"berth/cmd/internal/daemon"
 	"berth/cmd/internal/machineapi"
 	"berth/cmd/internal/polkit"
+	"berth/images/diskread"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +21,9 @@ import (
 var version = "unknown"
 
 func main() {
+	if filepath.Base(os.Args[0]) == diskread.Name {
+		os.Exit(diskread.Main(os.Args[1:]))
+	}
 	if err := run(os.Args); err != nil {
 		fmt.Fprintf(os.Stderr, "machined: %v\n", err)
 		os.Exit(1)

@@ -26,20 +26,20 @@ func TestRoot(t *testing.T) {
 		disk []byte
 		want partition.Extent // zero: ErrNoRoot
 	}{
-		"no table":              {make([]byte, 2*diskimage.Sector), partition.Extent{Whole: true, Size: size}},
-		"boot diskimage.Sector": {bootSector, partition.Extent{Whole: true, Size: size}},
-		"marked root":           {diskimage.GPT(esp, data, root), partition.Extent{Offset: 4096 * diskimage.Sector, Size: 4096 * diskimage.Sector}},
-		"root not to be found":  {diskimage.GPT(data, hidden), partition.Extent{Offset: 2048 * diskimage.Sector, Size: 2048 * diskimage.Sector}},
-		"only data":             {diskimage.GPT(esp, data), partition.Extent{Offset: 2048 * diskimage.Sector, Size: 2048 * diskimage.Sector}},
-		"two of data":           {diskimage.GPT(data, data), partition.Extent{}},
-		"nothing":               {diskimage.GPT(esp), partition.Extent{}},
-		"past the end":          {diskimage.GPT(diskimage.Partition{Type: partition.RootType(), First: 2048, Last: 1 << 40}), partition.Extent{}},
-		"last before first":     {diskimage.GPT(diskimage.Partition{Type: partition.RootType(), First: 2048, Last: 5}), partition.Extent{}},
-		"overflow":              {diskimage.GPT(diskimage.Partition{Type: partition.RootType(), First: 1 << 63, Last: 1<<64 - 1}), partition.Extent{}},
-		"bad checksum":          {broken, partition.Extent{}},
-		"mbr":                   {diskimage.MBR(0x83), partition.Extent{Offset: 2048 * diskimage.Sector, Size: 2048 * diskimage.Sector}},
-		"mbr, swap and linux":   {diskimage.MBR(0x82, 0x83), partition.Extent{Offset: 4096 * diskimage.Sector, Size: 2048 * diskimage.Sector}},
-		"mbr, two":              {diskimage.MBR(0x83, 0x83), partition.Extent{}},
+		"no table":             {make([]byte, 2*diskimage.Sector), partition.Extent{Whole: true, Size: size}},
+		"boot sector":          {bootSector, partition.Extent{Whole: true, Size: size}},
+		"marked root":          {diskimage.GPT(esp, data, root), partition.Extent{Offset: 4096 * diskimage.Sector, Size: 4096 * diskimage.Sector}},
+		"root not to be found": {diskimage.GPT(data, hidden), partition.Extent{Offset: 2048 * diskimage.Sector, Size: 2048 * diskimage.Sector}},
+		"only data":            {diskimage.GPT(esp, data), partition.Extent{Offset: 2048 * diskimage.Sector, Size: 2048 * diskimage.Sector}},
+		"two of data":          {diskimage.GPT(data, data), partition.Extent{}},
+		"nothing":              {diskimage.GPT(esp), partition.Extent{}},
+		"past the end":         {diskimage.GPT(diskimage.Partition{Type: partition.RootType(), First: 2048, Last: 1 << 40}), partition.Extent{}},
+		"last before first":    {diskimage.GPT(diskimage.Partition{Type: partition.RootType(), First: 2048, Last: 5}), partition.Extent{}},
+		"overflow":             {diskimage.GPT(diskimage.Partition{Type: partition.RootType(), First: 1 << 63, Last: 1<<64 - 1}), partition.Extent{}},
+		"bad checksum":         {broken, partition.Extent{}},
+		"mbr":                  {diskimage.MBR(0x83), partition.Extent{Offset: 2048 * diskimage.Sector, Size: 2048 * diskimage.Sector}},
+		"mbr, swap and linux":  {diskimage.MBR(0x82, 0x83), partition.Extent{Offset: 4096 * diskimage.Sector, Size: 2048 * diskimage.Sector}},
+		"mbr, two":             {diskimage.MBR(0x83, 0x83), partition.Extent{}},
 	} {
 		got, err := partition.Root(bytes.NewReader(c.disk), size)
 		if c.want == (partition.Extent{}) {
