@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"berth/images"
 	"berth/machined/nsenter"
@@ -46,38 +49,55 @@ func (m *Manager) UIDShift(ctx context.Context, name string) (shift uint32, err 
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	machine, leader, err := m.inside(name)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, leader.Close()) }()
-	switch machine.Class {
-	case ClassHost:
-		return 0, nil
-	case ClassVM:
-		return 0, fmt.Errorf("look into virtual machine %s: %w", name, ErrNotSupported)
-	}
-	users, err := readIDMap(leader, UserIDs)
-	groups, groupErr := readIDMap(leader, GroupIDs)
-	if err = errors.Join(err, groupErr); errors.Is(err, ErrNoSuchProcess) {
-		err = ErrNoSuchMachine
-	}
-	if err == nil {
-		shift, err = shiftOf(users, groups)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("machine %s: %w", name, err)
-	}
-	return shift, nil
+	err = m.enter(name, func(machine Machine, t nsenter.Target) error {
+		if machine.Class == ClassHost {
+			return nil
+		}
+		maps := [2]string{}
+		for i, name := range []string{"uid_map", "gid_map"} {
+			text, err := os.ReadFile("/proc/" + strconv.Itoa(t.PID) + "/" + name)
+			if errors.Is(err, unix.ESRCH) {
+				err = nsenter.ErrGone
+			}
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("read id map: %w", err)
+			}
+			maps[i] = string(text)
+		}
+		// Only now is it sure that the maps were the leader's.
+		if _, err := t.Foreign(); err != nil {
+			return err
+		}
+		var err error
+		shift, err = parseShift(maps[0], maps[1])
+		return err
+	})
+	return shift, err
 }
 
 // minShiftRange is what the original demands: every id but nobody.
 const minShiftRange = 65534
 
-func shiftOf(users, groups []idRange) (uint32, error) {
-	if len(users) != 1 || !slices.Equal(users, groups) || users[0].inner != 0 ||
-		users[0].length < minShiftRange || !ValidID(users[0].outer) {
+// parseShift reads the two maps (user_namespaces(7)). Kernels without user
+// namespaces have none.
+func parseShift(uids, gids string) (uint32, error) {
+	if uids == "" && gids == "" {
+		return 0, nil
+	}
+	fields := strings.Fields(uids)
+	if uids != gids || len(fields) != 3 {
 		return 0, fmt.Errorf("complex id mapping: %w", ErrNotSupported)
 	}
-	return users[0].outer, nil
+	var numbers [3]uint32
+	for i, field := range fields {
+		n, err := strconv.ParseUint(field, 10, 32)
+		if err != nil {
+			return 0, fmt.Errorf("id mapping: %w: %w", ErrNotSupported, err)
+		}
+		numbers[i] = uint32(n)
+	}
+	if inner, length := numbers[0], numbers[2]; inner != 0 || length < minShiftRange {
+		return 0, fmt.Errorf("complex id mapping: %w", ErrNotSupported)
+	}
+	return numbers[1], nil
 }

@@ -74,8 +74,11 @@ func (r Registration) validate() error {
 		return badField("Leader", "process %d cannot be a leader", r.Leader.PID)
 	}
 	for _, f := range []struct{ field, text string }{
-		{"Service", r.Service}, {"RootDirectory", r.RootDirectory}, {"SSHAddress", r.SSHAddress},
-		{"SSHPrivateKeyPath", r.SSHPrivateKeyPath}, {"ControlAddress", r.ControlAddress},
+		{"Service", r.Service},
+		{"RootDirectory", r.RootDirectory},
+		{"SSHAddress", r.SSHAddress},
+		{"SSHPrivateKeyPath", r.SSHPrivateKeyPath},
+		{"ControlAddress", r.ControlAddress},
 	} {
 		if !cleanText(f.text) {
 			return badField(f.field, "%s %q", f.field, f.text)

@@ -59,6 +59,12 @@ func (a allow) Check(ctx context.Context, who polkit.Subject, action string, abo
 
 func newBusHost(t *testing.T, allowed ...string) *busHost {
 	t.Helper()
+	return newBusHostOver(t, func(s *images.Store) machined.ImageStore { return s }, allowed...)
+}
+
+// newBusHostOver is newBusHost with another store of images.
+func newBusHostOver(t *testing.T, store func(*images.Store) machined.ImageStore, allowed ...string) *busHost {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: acts for other users")
 	}
@@ -90,7 +96,7 @@ func newBusHost(t *testing.T, allowed ...string) *busHost {
 	}
 	h.manager, err = machined.New(machined.Config{
 		StateDir: h.state, RunDir: filepath.Join(dir, "run"), LogDir: filepath.Join(dir, "log"),
-		Units: units, Images: images.NewStore(locations), Host: true,
+		Units: units, Images: store(images.NewStore(locations)), Host: true,
 	})
 	if err != nil {
 		t.Fatal(err)

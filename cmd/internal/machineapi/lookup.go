@@ -118,7 +118,7 @@ func (s *Service) find(ctx context.Context, call *varlink.Call, l lookup) (m mac
 func (s *Service) reference(call *varlink.Call, p process) (ref machined.ProcessRef, err error) {
 	if p.isCaller() {
 		peer := call.Peer()
-		ref.ProcessID.PID, ref.PIDFD = peer.PID, peer.PIDFD
+		ref.PID, ref.PIDFD = peer.PID, peer.PIDFD
 		return ref, nil
 	}
 	bootID, err := readBootID()

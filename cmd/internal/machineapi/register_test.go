@@ -89,8 +89,15 @@ func TestRegisterWithAllParameters(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ got, want any }{
-		{m.Class, machined.ClassVM}, {m.Service, "test"}, {m.Leader.PID, pid}, {m.ID, in["id"]}, {m.RootDirectory, "/some/where"},
-		{*m.VSockCID, uint32(77)}, {m.SSHAddress, "vsock/77"}, {m.SSHPrivateKeyPath, "/some/key"}, {m.ControlAddress, "/run/some/socket"},
+		{m.Class, machined.ClassVM},
+		{m.Service, "test"},
+		{m.Leader.PID, pid},
+		{m.ID, in["id"]},
+		{m.RootDirectory, "/some/where"},
+		{*m.VSockCID, uint32(77)},
+		{m.SSHAddress, "vsock/77"},
+		{m.SSHPrivateKeyPath, "/some/key"},
+		{m.ControlAddress, "/run/some/socket"},
 		{m.Supervisor, (*machineapi.ProcessID)(nil)}, // the test's own process, which is also the daemon's
 	} {
 		if c.got != c.want {

@@ -418,8 +418,11 @@ func TestMetadataOfMachines(t *testing.T) {
 		name, acquire  string
 		release, shift bool
 	}{
-		{"shared", "no", false, false}, {"shared", "graceful", true, true}, {"vm", "graceful", false, false},
-		{machined.HostName, "no", false, false}, {machined.HostName, "yes", true, true},
+		{"shared", "no", false, false},
+		{"shared", "graceful", true, true},
+		{"vm", "graceful", false, false},
+		{machined.HostName, "no", false, false},
+		{machined.HostName, "yes", true, true},
 	} {
 		var m machineapi.Machine
 		in := map[string]string{"name": c.name, "acquireMetadata": c.acquire}
