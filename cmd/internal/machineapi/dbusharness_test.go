@@ -59,11 +59,12 @@ func (a allow) Check(ctx context.Context, who polkit.Subject, action string, abo
 
 func newBusHost(t *testing.T, allowed ...string) *busHost {
 	t.Helper()
-	return newBusHostOver(t, func(s *images.Store) machined.ImageStore { return s }, allowed...)
+	return newBusHostOver(t, func(s *images.Store) machined.ImageStore { return s }, allow(allowed))
 }
 
-// newBusHostOver is newBusHost with another store of images.
-func newBusHostOver(t *testing.T, store func(*images.Store) machined.ImageStore, allowed ...string) *busHost {
+// newBusHostOver is newBusHost with another store of images, and somebody else
+// who decides what is allowed.
+func newBusHostOver(t *testing.T, store func(*images.Store) machined.ImageStore, auth machineapi.Authorizer) *busHost {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: acts for other users")
@@ -106,7 +107,7 @@ func newBusHostOver(t *testing.T, store func(*images.Store) machined.ImageStore,
 			t.Error(err)
 		}
 	})
-	h.serve(&machineapi.Service{Manager: h.manager, Auth: allow(allowed)})
+	h.serve(&machineapi.Service{Manager: h.manager, Auth: auth})
 	return h
 }
 

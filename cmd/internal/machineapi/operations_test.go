@@ -32,7 +32,7 @@ func (s slowStore) Clone(context.Context, images.Image, string, bool) error {
 // goes on meanwhile.
 func TestTooManyOperations(t *testing.T) {
 	copying, finish := make(chan struct{}), make(chan struct{})
-	h := newBusHostOver(t, func(s *images.Store) machined.ImageStore { return slowStore{s, copying, finish} })
+	h := newBusHostOver(t, func(s *images.Store) machined.ImageStore { return slowStore{s, copying, finish} }, rootOnly)
 	h.addTree("tree")
 	v := &varlinkHost{t: t, service: &machineapi.Service{Manager: h.manager, Auth: rootOnly}}
 	add := func(s *machineapi.Service, server *varlink.Server) error { return s.Varlink(server) }
