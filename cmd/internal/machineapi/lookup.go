@@ -118,6 +118,9 @@ func (s *Service) find(ctx context.Context, call *varlink.Call, l lookup) (m mac
 func (s *Service) reference(call *varlink.Call, p process) (ref machined.ProcessRef, err error) {
 	if p.isCaller() {
 		peer := call.Peer()
+		if peer.PID <= 0 {
+			return ref, noSuchMachine() // it cannot be seen from here
+		}
 		ref.PID, ref.PIDFD = peer.PID, peer.PIDFD
 		return ref, nil
 	}
