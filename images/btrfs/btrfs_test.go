@@ -331,3 +331,38 @@ func TestQuotaOfSubtree(t *testing.T) {
 		t.Errorf("beyond the limit of the group: %v", err)
 	}
 }
+
+// What is made in a pool that is limited as a whole counts.
+func TestNewSubvolumesJoinTheGroup(t *testing.T) {
+	root := loopfs.Mount(t, "btrfs", 256)
+	pool := root + "/pool"
+	create(t, pool)
+	create(t, pool+"/a")
+	create(t, pool+"/a/inner")
+	write(t, pool+"/a/inner/file", string(make([]byte, 1<<20)))
+	run(t, "btrfs", "quota", "enable", root)
+	run(t, "btrfs", "qgroup", "create", "1/256", root)
+	for _, id := range []string{"0/256", "0/257", "0/258"} {
+		run(t, "btrfs", "qgroup", "assign", "--no-rescan", id, "1/256", root)
+	}
+	run(t, "btrfs", "quota", "rescan", "-w", root)
+	if err := btrfs.SetSubtreeLimit(open(t, pool), 8<<20); err != nil {
+		t.Fatal(err)
+	}
+	create(t, pool+"/new")
+	if err := btrfs.Snapshot(t.Context(), open(t, pool+"/a"), pool+"/snap", false); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "sync", "-f", root)
+	if q, err := btrfs.ReadQuota(open(t, pool)); err != nil || q.ReferencedLimit != 8<<20 {
+		t.Errorf("quota of the pool: %+v, %v", q, err)
+	}
+	for _, path := range []string{"/new/file", "/snap/file", "/snap/inner/more"} {
+		if err := os.WriteFile(pool+path, make([]byte, 16<<20), 0o600); !errors.Is(err, unix.EDQUOT) {
+			t.Errorf("%s is not counted: %v", path, err)
+		}
+		if err := os.Remove(pool + path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
