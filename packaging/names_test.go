@@ -42,3 +42,32 @@ func TestNameServices(t *testing.T) {
 	h.run("systemctl stop lead")
 	h.check("user of a machine that has ended", h.run("getent passwd vu-foo-5 || echo none"), "none")
 }
+
+// container makes the tree that systemd's tests start containers from.
+const container = `
+	tree=/usr/share/TEST-13-NSPAWN-container-template
+	mkdir -p $tree/etc $tree/var $tree/root $tree/tmp $tree/dev $tree/proc $tree/sys $tree/run
+	mkdir -p $tree/usr/bin $tree/usr/sbin $tree/usr/lib $tree/usr/lib64
+	for dir in bin sbin lib lib64; do ln -s usr/$dir $tree/$dir; done
+	for program in bash sleep ip env touch; do
+		path=$(readlink -f "$(command -v $program)")
+		cp "$path" $tree/usr/bin/$program
+		for library in $(ldd "$path" | grep -o '/[^ ]*'); do
+			mkdir -p "$tree${library%/*}"
+			cp -nL "$library" "$tree$library"
+		done
+	done
+	cp /usr/lib/os-release $tree/usr/lib/`
+
+// systemd's own tests of its name services hold for ours.
+func TestNameServicesBySystemdsOwnTests(t *testing.T) {
+	h := bootHost(t, testhost.Sid)
+	h.run("make -s -C /src install" + container)
+	// The script looks for a module that is not called so, and else tests nothing.
+	h.run(`cp -r /usr/lib/systemd/tests/testdata/units /root/units
+		sed -i 's/check_nss_module mymachine\b/check_nss_module mymachines/' /root/units/TEST-13-NSPAWN.nss-mymachines.sh`)
+	out, err := h.Unit(t.Context(), "bash", "/root/units/TEST-13-NSPAWN.nss-mymachines.sh").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "hook_answer=") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
