@@ -16,6 +16,8 @@ var (
 	ErrBusy = errors.New("image is in use")
 	// ErrNotSupported: the operation makes no sense for this type of image.
 	ErrNotSupported = errors.New("operation not supported for this image")
+	// ErrNoQuota: nothing can be limited where the file system does not count.
+	ErrNoQuota = errors.New("file system does not count what images take up")
 	// ErrAuxiliary: the image itself was changed as asked, but a settings or
 	// auxiliary file beside it could not follow.
 	ErrAuxiliary = errors.New("auxiliary file left behind")

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/images/inside"
 )
 
 // MangleTree puts right a tree that was packed with one directory around it: if
@@ -40,7 +42,7 @@ func MangleTree(ctx context.Context, dir *os.File) (bool, error) {
 // isOSTree looks for the file that makes a tree an operating system.
 func isOSTree(dir *os.File) bool {
 	for _, path := range []string{"etc/os-release", "usr/lib/os-release"} {
-		if f, err := openInside(dir, path); err == nil {
+		if f, err := inside.Open(dir, path); err == nil {
 			f.Close()
 			return true
 		}

@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"berth/images/inside"
 )
 
 // Metadata is what the system in an image says about itself. Every field is
@@ -21,42 +24,101 @@ type Metadata struct {
 	OSRelease   []KeyValue
 }
 
-// Metadata reads the files in which the image says what it is. No lock is
-// needed for that, so it works for images in use. Raw files and block devices
-// are refused with [ErrNotSupported]: their file systems would have to be
-// mounted; mount stacks likewise.
+// DiskReader reads files of the root file system on a disk, which is a file or a
+// block device; those that are not there are left out. A disk that is damaged or
+// of a kind that it cannot read is [ErrNotSupported].
+type DiskReader interface {
+	Read(ctx context.Context, disk *os.File, paths ...string) (map[string][]byte, error)
+}
+
+// Files in which an image says what it is.
+const (
+	fileHostname    = "etc/hostname"
+	fileMachineID   = "etc/machine-id"
+	fileMachineInfo = "etc/machine-info"
+	fileOSRelease   = "etc/os-release"
+	fileVendorOS    = "usr/lib/os-release"
+)
+
+// Metadata reads the files in which the image says what it is. For directories
+// no lock is needed, so it works for images in use. Raw files and block devices
+// have to be mounted: that needs a [DiskReader], see [Store.ReadDisks], and a
+// shared lock, since their file system changes under who mounts it too
+// ([ErrBusy]). What cannot be read for its form is refused with
+// [ErrNotSupported], mount stacks always.
 func (s *Store) Metadata(ctx context.Context, img Image) (Metadata, error) {
-	if img.Type != TypeDirectory && img.Type != TypeSubvolume {
-		return Metadata{}, fmt.Errorf("read metadata of image %q: %w: only directories and subvolumes can be read without mounting them",
-			img.Name, ErrNotSupported)
-	}
 	if err := ctx.Err(); err != nil {
 		return Metadata{}, err
 	}
-	root, err := os.OpenFile(img.Path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	var read func(context.Context, Image) (map[string][]byte, error)
+	switch img.Type {
+	case TypeDirectory, TypeSubvolume:
+		read = readTree
+	case TypeRaw, TypeBlock:
+		read = s.readDisk
+	default:
+		return Metadata{}, fmt.Errorf("read metadata of image %q: %w: it is a mount stack", img.Name, ErrNotSupported)
+	}
+	files, err := read(ctx, img)
 	if os.IsNotExist(err) {
 		err = fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
 	if err != nil {
 		return Metadata{}, fmt.Errorf("read metadata of image %q: %w", img.Name, err)
 	}
-	defer root.Close()
+	release, ok := files[fileOSRelease]
+	if !ok {
+		release = files[fileVendorOS]
+	}
 	return Metadata{
-		Hostname:    parseHostname(firstInside(root, "etc/hostname")),
-		MachineID:   parseMachineID(firstInside(root, "etc/machine-id")),
-		MachineInfo: ParseOSRelease(firstInside(root, "etc/machine-info")),
-		OSRelease:   ParseOSRelease(firstInside(root, "etc/os-release", "usr/lib/os-release")),
+		Hostname:    parseHostname(files[fileHostname]),
+		MachineID:   parseMachineID(files[fileMachineID]),
+		MachineInfo: ParseOSRelease(files[fileMachineInfo]),
+		OSRelease:   ParseOSRelease(release),
 	}, nil
 }
 
-// firstInside reads the first of the files that can be read, nil if none.
-func firstInside(root *os.File, paths ...string) []byte {
-	for _, path := range paths {
-		if data, err := readInside(root, path); err == nil {
-			return data
+func metadataFiles() []string {
+	return []string{fileHostname, fileMachineID, fileMachineInfo, fileOSRelease, fileVendorOS}
+}
+
+func readTree(_ context.Context, img Image) (map[string][]byte, error) {
+	root, err := os.OpenFile(img.Path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	files := map[string][]byte{}
+	for _, path := range metadataFiles() {
+		if data, err := inside.Read(root, path); err == nil {
+			files[path] = data
 		}
 	}
-	return nil
+	return files, nil
+}
+
+func (s *Store) readDisk(ctx context.Context, img Image) (_ map[string][]byte, err error) {
+	if s.disks == nil {
+		return nil, fmt.Errorf("%w: only directories and subvolumes can be read without mounting them", ErrNotSupported)
+	}
+	lock, err := s.LockImage(img, false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	disk, err := os.OpenFile(img.Path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, disk.Close()) }()
+	info, err := disk.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if kind := info.Mode().Type(); kind != 0 && kind != os.ModeDevice {
+		return nil, fmt.Errorf("%w: something else has taken its place", ErrNotFound)
+	}
+	return s.disks.Read(ctx, disk, metadataFiles()...)
 }
 
 // hostnameMax is HOST_NAME_MAX of Linux.

@@ -1,6 +1,7 @@
 package images_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -88,16 +89,6 @@ func TestMetadataStaysInside(t *testing.T) {
 	})
 }
 
-func TestMetadataOfDisks(t *testing.T) {
-	store, root := hostTree(t)
-	put(t, root, "var/lib/machines/d.raw")
-	img, err := store.Find(t.Context(), images.ClassMachine, "d")
-	check(t, err)
-	if _, err := store.Metadata(t.Context(), img); !errors.Is(err, images.ErrNotSupported) {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestMangleTree(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -152,4 +143,60 @@ func TestMangleTree(t *testing.T) {
 			t.Error("HOST PATH WAS CHANGED")
 		}
 	})
+}
+
+// diskReader stands in for one that mounts.
+type diskReader struct {
+	files map[string][]byte
+	err   error
+	read  []byte // what the last disk began with
+}
+
+func (r *diskReader) Read(_ context.Context, disk *os.File, _ ...string) (map[string][]byte, error) {
+	r.read = make([]byte, 4)
+	_, _ = disk.ReadAt(r.read, 0) // nothing was read then
+	return r.files, r.err
+}
+
+func TestMetadataOfDisks(t *testing.T) {
+	store, root := hostTree(t)
+	put(t, root, "var/lib/machines/stack.mstack/")
+	path := filepath.Join(root, "var/lib/machines/disk.raw")
+	check(t, os.WriteFile(path, []byte("disk"), 0o644))
+	img, err := store.Find(t.Context(), images.ClassMachine, "disk")
+	check(t, err)
+	if _, err := store.Metadata(t.Context(), img); !errors.Is(err, images.ErrNotSupported) {
+		t.Errorf("without a reader: %v", err)
+	}
+	reader := &diskReader{files: map[string][]byte{"etc/hostname": []byte("vm\n"), "usr/lib/os-release": []byte("ID=x\n")}}
+	store.ReadDisks(reader)
+	want := images.Metadata{Hostname: "vm", OSRelease: []images.KeyValue{{Key: "ID", Value: "x"}}}
+	if diff := cmp.Diff(want, metadata(t, store, "disk")); diff != "" || string(reader.read) != "disk" {
+		t.Errorf("read %q: %s", reader.read, diff)
+	}
+	// An empty os-release is one; that of the vendor does not count then.
+	reader.files["etc/os-release"] = nil
+	if got := metadata(t, store, "disk"); len(got.OSRelease) != 0 {
+		t.Errorf("OS release %v", got.OSRelease)
+	}
+	// A disk in use changes under who mounts it.
+	lock, err := store.LockImage(img, true)
+	check(t, err)
+	if _, err := store.Metadata(t.Context(), img); !errors.Is(err, images.ErrBusy) {
+		t.Errorf("in use: %v", err)
+	}
+	check(t, lock.Release())
+	reader.err = images.ErrNotSupported
+	if _, err := store.Metadata(t.Context(), img); !errors.Is(err, images.ErrNotSupported) {
+		t.Errorf("unreadable: %v", err)
+	}
+	check(t, os.Remove(path))
+	if _, err := store.Metadata(t.Context(), img); !errors.Is(err, images.ErrNotFound) {
+		t.Errorf("gone: %v", err)
+	}
+	img, err = store.Find(t.Context(), images.ClassMachine, "stack")
+	check(t, err)
+	if _, err := store.Metadata(t.Context(), img); !errors.Is(err, images.ErrNotSupported) {
+		t.Errorf("mount stack: %v", err)
+	}
 }

@@ -12,10 +12,15 @@ import (
 // state: two stores, or a store and a stock daemon, may work side by side.
 type Store struct {
 	places Locations
+	disks  DiskReader
 }
 
 // NewStore returns a store over the given places.
 func NewStore(l Locations) *Store { return &Store{places: l} }
+
+// ReadDisks has the store read the metadata of disks too. It is to be called
+// before the store is used.
+func (s *Store) ReadDisks(r DiskReader) { s.disks = r }
 
 // Locations returns the places that the store works on.
 func (s *Store) Locations() Locations { return s.places }

@@ -23,6 +23,10 @@ var (
 	ErrNoSuchProcess = errors.New("no such process")
 	// ErrNoPrivateNetworking: the machine lives in the host's network namespace.
 	ErrNoPrivateNetworking = errors.New("machine has no private networking")
+	// ErrNoMapping: no user or group belongs to the number.
+	ErrNoMapping = errors.New("no matching user or group mapping")
+	// ErrHostID: the number is one of the host's own users or groups.
+	ErrHostID = errors.New("belongs to the host")
 	// ErrTooManyOperations: as many operations as allowed are running.
 	ErrTooManyOperations = errors.New("too many operations in progress")
 	// ErrNoRunner: this host has nothing to start machines with.

@@ -101,7 +101,13 @@ func noEvent(t testing.TB, events <-chan Event) {
 // shell starts a shell and waits until its script has written a line.
 func shell(t testing.TB, script string) *Process {
 	t.Helper()
+	return shellIn(t, script, nil)
+}
+
+func shellIn(t testing.TB, script string, attr *syscall.SysProcAttr) *Process {
+	t.Helper()
 	cmd := exec.Command("/bin/sh", "-c", script)
+	cmd.SysProcAttr = attr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -44,42 +44,50 @@ func (m *Manager) Find(name string) (Machine, error) {
 // and no limit of generations.
 const maxAncestors = 4096
 
-// FindByPID returns the machine that a process belongs to: the one it leads, or
-// whose unit it is in, or else the same for its parent, and so on.
-// [ErrNoMachineForPID], also if there is no such process.
+// FindByPID is [Manager.FindByProcess] for whatever process has that PID now.
 func (m *Manager) FindByPID(ctx context.Context, pid int) (Machine, error) {
-	none := fmt.Errorf("process %d: %w", pid, ErrNoMachineForPID)
+	return m.FindByProcess(ctx, ProcessRef{ProcessID: ProcessID{PID: pid}})
+}
+
+// FindByProcess returns the machine that a process belongs to: the one it leads,
+// or whose unit it is in, or else the same for its parent, and so on.
+// [ErrNoMachineForPID], also if there is no such process.
+func (m *Manager) FindByProcess(ctx context.Context, ref ProcessRef) (Machine, error) {
+	none := fmt.Errorf("process %d: %w", ref.PID, ErrNoMachineForPID)
 	for range maxAncestors {
-		if pid <= 1 {
-			break
-		}
-		found, parent, err := m.findStep(ctx, pid)
+		found, parent, err := m.findStep(ctx, ref)
 		if errors.Is(err, ErrNoSuchProcess) {
 			break
 		}
 		if err != nil {
-			return Machine{}, fmt.Errorf("find machine of process %d: %w", pid, err)
+			return Machine{}, fmt.Errorf("find machine of process %d: %w", ref.PID, err)
 		}
 		if found != nil {
 			return *found, nil
 		}
-		pid = parent
+		if parent <= 1 {
+			break
+		}
+		ref = ProcessRef{ProcessID: ProcessID{PID: parent}}
 	}
 	return Machine{}, none
 }
 
 // findStep looks at one process, which is held so that its number stays its own.
-func (m *Manager) findStep(ctx context.Context, pid int) (_ *Machine, parent int, err error) {
-	p, err := OpenProcess(pid)
+func (m *Manager) findStep(ctx context.Context, ref ProcessRef) (_ *Machine, parent int, err error) {
+	p, err := ref.open()
 	if err != nil {
 		return nil, 0, err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
-	unit, err := m.units.UnitOf(ctx, pid)
+	if p.PID <= 1 {
+		return nil, 0, nil
+	}
+	unit, err := m.units.UnitOf(ctx, p.PID)
 	if err != nil {
 		return nil, 0, err
 	}
-	parent, err = parentOf(pid)
+	parent, err = parentOf(p.PID)
 	if err == nil && !p.Alive() {
 		err = ErrNoSuchProcess
 	}
@@ -88,7 +96,7 @@ func (m *Manager) findStep(ctx context.Context, pid int) (_ *Machine, parent int
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e := m.table.byLeader[pid]
+	e := m.table.byLeader[p.PID]
 	if e == nil || e.Leader != p.ProcessID {
 		e = m.table.byUnit[unit.Name]
 	}

@@ -1,6 +1,7 @@
 package machined
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -46,7 +47,16 @@ func TestFindByPIDClimbs(t *testing.T) {
 			t.Errorf("FindByPID(%d) = %q, %v", pid, got.Name, err)
 		}
 	}
-	if got, err := m.FindByPID(t.Context(), os.Getpid()); err == nil {
-		t.Errorf("FindByPID(test) = %q", got.Name)
+	for _, ref := range []ProcessRef{{ProcessID: leader.ProcessID}, {PIDFD: leader.PIDFD()}} {
+		if got, err := m.FindByProcess(t.Context(), ref); err != nil || got.Name != "foo" {
+			t.Errorf("FindByProcess(%+v) = %q, %v", ref, got.Name, err)
+		}
+	}
+	other := leader.ProcessID
+	other.PIDFDID++ // an earlier process of that PID
+	for _, id := range []ProcessID{{}, {PID: 1}, {PID: os.Getpid()}, other} {
+		if got, err := m.FindByProcess(t.Context(), ProcessRef{ProcessID: id}); !errors.Is(err, ErrNoMachineForPID) {
+			t.Errorf("FindByProcess(%+v) = %q, %v", id, got.Name, err)
+		}
 	}
 }

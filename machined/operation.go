@@ -18,13 +18,9 @@ func (m *Manager) operate(ctx context.Context, what string, job func(context.Con
 	default:
 		return fmt.Errorf("%s: %w: %d are running", what, ErrTooManyOperations, maxOperations)
 	}
-	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
-		return fmt.Errorf("%s: %w", what, ErrClosed)
+	if err := m.begin(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
-	m.background.Add(1)
-	m.mu.Unlock()
 	defer m.background.Done()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -32,5 +28,16 @@ func (m *Manager) operate(ctx context.Context, what string, job func(context.Con
 	if err := job(ctx); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	return nil
+}
+
+// begin has Close wait for background.Done; [ErrClosed] if it is too late.
+func (m *Manager) begin() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrClosed
+	}
+	m.background.Add(1)
 	return nil
 }

@@ -79,7 +79,7 @@ func openLeader(caller Caller, ref ProcessRef) (*Process, error) {
 		return nil, fmt.Errorf("find leader: %w", err)
 	}
 	if p.PID == 1 || p.PID == os.Getpid() {
-		return nil, errors.Join(fmt.Errorf("%w: process %d cannot be a leader", ErrInvalidArgument, p.PID), p.Close())
+		return nil, errors.Join(badField("Leader", "process %d cannot be a leader", p.PID), p.Close())
 	}
 	return p, nil
 }
@@ -93,7 +93,7 @@ func (r ProcessRef) open() (*Process, error) {
 		return nil, err
 	}
 	if r.PID != 0 && r.PID != p.PID || r.PIDFDID != 0 && r.PIDFDID != p.PIDFDID {
-		return nil, errors.Join(fmt.Errorf("%w: PID and pidfd name different processes", ErrInvalidArgument), p.Close())
+		return nil, errors.Join(badField("Leader", "PID and pidfd name different processes"), p.Close())
 	}
 	return p, nil
 }

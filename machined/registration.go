@@ -48,41 +48,58 @@ const (
 	minRegularCID = 3 // 0 to 2: hypervisor, local, host
 )
 
-// validate checks everything that can be told without looking at processes.
+// FieldError is an [ErrInvalidArgument] that knows which field of a
+// [Registration] is not acceptable.
+type FieldError struct{ Field, Reason string }
+
+func (e *FieldError) Error() string { return ErrInvalidArgument.Error() + ": " + e.Reason }
+
+// Unwrap makes it an ErrInvalidArgument.
+func (e *FieldError) Unwrap() error { return ErrInvalidArgument }
+
+func badField(field, format string, args ...any) error {
+	return &FieldError{Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+// validate checks everything that can be told without looking at processes and
+// at other machines: [ErrInvalidName], or a [FieldError].
 func (r Registration) validate() error {
 	if err := ValidName(r.Name); err != nil {
 		return err
 	}
 	if r.Class != ClassContainer && r.Class != ClassVM {
-		return fmt.Errorf("%w: machines of class %q cannot be registered", ErrInvalidArgument, r.Class)
+		return badField("Class", "machines of class %q cannot be registered", r.Class)
 	}
 	if r.Leader.PID < 0 || r.Leader.PID == 1 {
-		return fmt.Errorf("%w: process %d cannot be a leader", ErrInvalidArgument, r.Leader.PID)
+		return badField("Leader", "process %d cannot be a leader", r.Leader.PID)
 	}
-	for what, text := range map[string]string{
-		"service": r.Service, "root directory": r.RootDirectory, "SSH address": r.SSHAddress,
-		"SSH private key path": r.SSHPrivateKeyPath, "control address": r.ControlAddress,
+	for _, f := range []struct{ field, text string }{
+		{"Service", r.Service},
+		{"RootDirectory", r.RootDirectory},
+		{"SSHAddress", r.SSHAddress},
+		{"SSHPrivateKeyPath", r.SSHPrivateKeyPath},
+		{"ControlAddress", r.ControlAddress},
 	} {
-		if !cleanText(text) {
-			return fmt.Errorf("%w: %s %q", ErrInvalidArgument, what, text)
+		if !cleanText(f.text) {
+			return badField(f.field, "%s %q", f.field, f.text)
 		}
 	}
 	if r.RootDirectory != "" && !path.IsAbs(r.RootDirectory) {
-		return fmt.Errorf("%w: root directory %q is not absolute", ErrInvalidArgument, r.RootDirectory)
+		return badField("RootDirectory", "root directory %q is not absolute", r.RootDirectory)
 	}
 	if r.VSockCID != 0 && r.VSockCID != AnyCID && (r.VSockCID < minRegularCID || r.VSockCID > maxRegularCID) {
-		return fmt.Errorf("%w: VSOCK CID %d", ErrInvalidArgument, r.VSockCID)
+		return badField("VSockCID", "VSOCK CID %d", r.VSockCID)
 	}
 	return validInterfaces(r.NetworkInterfaces)
 }
 
 func validInterfaces(indices []int) error {
 	if len(indices) > maxInterfaces {
-		return fmt.Errorf("%w: %d network interfaces, %d are allowed", ErrInvalidArgument, len(indices), maxInterfaces)
+		return badField("NetworkInterfaces", "%d network interfaces, %d are allowed", len(indices), maxInterfaces)
 	}
 	for _, index := range indices {
 		if index <= 0 || index > 1<<31-1 {
-			return fmt.Errorf("%w: network interface %d", ErrInvalidArgument, index)
+			return badField("NetworkInterfaces", "network interface %d", index)
 		}
 	}
 	return nil

@@ -11,7 +11,7 @@ func validRegistration() Registration {
 	return Registration{Name: "foo", Class: ClassContainer, Service: "systemd-nspawn", RootDirectory: "/srv/foo"}
 }
 
-func TestRegistrationValidate(t *testing.T) {
+func TestRegistrationIsValidated(t *testing.T) {
 	if err := validRegistration().validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"berth/cmd/internal/bus"
 	"berth/images"
+	"berth/images/diskread"
 	"berth/machined"
 	"berth/machined/runner"
 	"berth/machined/units/cgroup2"
@@ -25,9 +26,9 @@ type host struct {
 // that runs machines. Whatever is missing only takes away what needs it.
 func openHost(ctx context.Context, log *slog.Logger) (_ *host, err error) {
 	h := &host{}
-	config := machined.Config{
-		Images: images.NewStore(images.SystemLocations("")), Host: true, Logger: log,
-	}
+	store := images.NewStore(images.SystemLocations(""))
+	store.ReadDisks(diskread.Reader{})
+	config := machined.Config{Images: store, Host: true, Logger: log}
 	if h.units, err = openUnits(ctx, log); err != nil {
 		return nil, err
 	}

@@ -6,14 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
+	"path/filepath"
 
 	"berth/cmd/internal/bus"
 	"berth/cmd/internal/daemon"
 	"berth/cmd/internal/machineapi"
 	"berth/cmd/internal/polkit"
-	"berth/cmd/internal/varlink"
+	"berth/images/diskread"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +22,9 @@ import (
 var version = "unknown"
 
 func main() {
+	if filepath.Base(os.Args[0]) == diskread.Name {
+		os.Exit(diskread.Main(os.Args[1:]))
+	}
 	if err := run(os.Args); err != nil {
 		fmt.Fprintf(os.Stderr, "machined: %v\n", err)
 		os.Exit(1)
@@ -41,9 +44,10 @@ func run(args []string) error {
 
 func serve(ctx context.Context, o daemon.Options) (err error) {
 	log := daemon.OpenLog(os.Stderr, "systemd-machined", os.Getenv)
-	listeners, err := listen(ctx)
+	// First of all: whoever is served already must not be disturbed.
+	sockets, err := openSockets(ctx)
 	if err != nil {
-		return err
+		return bus.AddHolder(ctx, err, bus.SystemAddress(os.Getenv), machineapi.BusName)
 	}
 	host, err := openHost(ctx, log.Logger)
 	if err != nil {
@@ -52,42 +56,11 @@ func serve(ctx context.Context, o daemon.Options) (err error) {
 	defer func() { err = errors.Join(err, host.close()) }()
 	service := &machineapi.Service{Manager: host.manager}
 	systemBus := onBus(service, log, polkit.Local{Group: o.Group})
-	server, err := varlinkServer(service, log)
+	services, err := sockets.serve(service, log)
 	if err != nil {
 		return err
 	}
 	log.Info("machined is ready", "version", version)
 	// The host itself is a machine, so this daemon always has something to do.
-	return daemon.Run(ctx, log, daemon.NewIdle(0), append(server.Services(listeners), systemBus.Run)...)
-}
-
-// listen returns the sockets of the service manager, or binds both names.
-func listen(ctx context.Context) ([]net.Listener, error) {
-	listeners, err := daemon.Listeners("varlink")
-	if err != nil || len(listeners) > 0 {
-		return listeners, err
-	}
-	for _, path := range []string{machineapi.Socket, machineapi.ImageSocket} {
-		l, err := daemon.Listen(ctx, path, 0o666)
-		if err != nil {
-			for _, open := range listeners {
-				err = errors.Join(err, open.Close())
-			}
-			return nil, bus.AddHolder(ctx, err, bus.SystemAddress(os.Getenv), machineapi.BusName)
-		}
-		listeners = append(listeners, l)
-	}
-	return listeners, nil
-}
-
-func varlinkServer(service *machineapi.Service, log *daemon.Log) (*varlink.Server, error) {
-	server := varlink.NewServer(varlink.Info{
-		Vendor: "berth", Product: "berth (machined)", Version: version, URL: "https://systemd.io/",
-	}, varlink.Options{AcceptFDs: true, Logger: log.Logger})
-	if err := service.Varlink(server); err != nil {
-		return nil, err
-	}
-	return server, server.HandleControl(varlink.Control{
-		SetLogLevel: log.SetPriority, LogLevel: log.Priority, Environ: os.Environ,
-	})
+	return daemon.Run(ctx, log, daemon.NewIdle(0), append(services, systemBus.Run)...)
 }

@@ -281,6 +281,9 @@ func TestQuota(t *testing.T) {
 	if err := btrfs.SetLimit(f, 1<<20); !errors.Is(err, btrfs.ErrNoQuota) {
 		t.Fatalf("limit while quota is off: %v", err)
 	}
+	if err := btrfs.SetSubtreeLimit(f, 1<<20); !errors.Is(err, btrfs.ErrNoQuota) {
+		t.Fatalf("limit of the subtree while quota is off: %v", err)
+	}
 	run(t, "btrfs", "quota", "enable", root)
 	run(t, "btrfs", "quota", "rescan", "-w", root)
 	write(t, root+"/a/file", string(make([]byte, 1<<20)))
@@ -300,6 +303,9 @@ func TestQuota(t *testing.T) {
 			t.Errorf("after setting limit %d: %+v, %v", limit, q, err)
 		}
 	}
+	if err := btrfs.SetSubtreeLimit(f, 1<<20); !errors.Is(err, btrfs.ErrNoGroup) {
+		t.Errorf("limit of the subtree without a group: %v", err)
+	}
 }
 
 func TestQuotaOfSubtree(t *testing.T) {
@@ -313,8 +319,50 @@ func TestQuotaOfSubtree(t *testing.T) {
 	run(t, "btrfs", "quota", "rescan", "-w", root)
 	write(t, root+"/a/inner/file", string(make([]byte, 1<<20)))
 	run(t, "sync", "-f", root)
-	q, err := btrfs.ReadQuota(open(t, root+"/a"))
-	if err != nil || q.Referenced < 1<<20 {
+	f := open(t, root+"/a")
+	if err := btrfs.SetSubtreeLimit(f, 2<<20); err != nil {
+		t.Fatal(err)
+	}
+	q, err := btrfs.ReadQuota(f)
+	if err != nil || q.Referenced < 1<<20 || q.ReferencedLimit != 2<<20 {
 		t.Errorf("quota of the group over both subvolumes: %+v, %v", q, err)
+	}
+	if err := os.WriteFile(root+"/a/inner/more", make([]byte, 4<<20), 0o600); !errors.Is(err, unix.EDQUOT) {
+		t.Errorf("beyond the limit of the group: %v", err)
+	}
+}
+
+// What is made in a pool that is limited as a whole counts.
+func TestNewSubvolumesJoinTheGroup(t *testing.T) {
+	root := loopfs.Mount(t, "btrfs", 256)
+	pool := root + "/pool"
+	create(t, pool)
+	create(t, pool+"/a")
+	create(t, pool+"/a/inner")
+	write(t, pool+"/a/inner/file", string(make([]byte, 1<<20)))
+	run(t, "btrfs", "quota", "enable", root)
+	run(t, "btrfs", "qgroup", "create", "1/256", root)
+	for _, id := range []string{"0/256", "0/257", "0/258"} {
+		run(t, "btrfs", "qgroup", "assign", "--no-rescan", id, "1/256", root)
+	}
+	run(t, "btrfs", "quota", "rescan", "-w", root)
+	if err := btrfs.SetSubtreeLimit(open(t, pool), 8<<20); err != nil {
+		t.Fatal(err)
+	}
+	create(t, pool+"/new")
+	if err := btrfs.Snapshot(t.Context(), open(t, pool+"/a"), pool+"/snap", false); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "sync", "-f", root)
+	if q, err := btrfs.ReadQuota(open(t, pool)); err != nil || q.ReferencedLimit != 8<<20 {
+		t.Errorf("quota of the pool: %+v, %v", q, err)
+	}
+	for _, path := range []string{"/new/file", "/snap/file", "/snap/inner/more"} {
+		if err := os.WriteFile(pool+path, make([]byte, 16<<20), 0o600); !errors.Is(err, unix.EDQUOT) {
+			t.Errorf("%s is not counted: %v", path, err)
+		}
+		if err := os.Remove(pool + path); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -33,6 +33,9 @@ const (
 // flagReadOnly is the one flag of a subvolume that a program may set.
 const flagReadOnly = 1 << 1
 
+// flagInherit says that volArgsV2 leads to a qgroupInherit.
+const flagInherit = 1 << 2
+
 type volArgs struct {
 	fd   int64
 	name [4088]byte
@@ -42,7 +45,9 @@ type volArgsV2 struct {
 	fd      int64
 	transid uint64
 	flags   uint64
-	_       [4]uint64
+	size    uint64 // of what inherit leads to
+	inherit *qgroupInherit
+	_       [2]uint64
 	name    [4040]byte
 }
 

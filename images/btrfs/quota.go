@@ -15,6 +15,9 @@ import (
 // usage is known.
 var ErrNoQuota = errors.New("no btrfs quota")
 
+// ErrNoGroup says that no quota group counts a subvolume and those nested in it together.
+var ErrNoGroup = errors.New("no btrfs quota group for the subtree")
+
 // NoLimit stands for a limit that is not set.
 const NoLimit = math.MaxUint64
 
@@ -99,6 +102,22 @@ func SetLimit(f *os.File, bytes uint64) error {
 	if err != nil {
 		return err
 	}
+	return setLimit(f, group, bytes)
+}
+
+// SetSubtreeLimit is SetLimit for a group that counts nested subvolumes too; the error is ErrNoGroup if there is none.
+func SetSubtreeLimit(f *os.File, bytes uint64) error {
+	group, err := groupOf(f)
+	if err != nil {
+		return err
+	}
+	if group>>groupLevelAt == 0 {
+		return fmt.Errorf("%s: %w", f.Name(), ErrNoGroup)
+	}
+	return setLimit(f, group, bytes)
+}
+
+func setLimit(f *os.File, group, bytes uint64) error {
 	// All bits set in the value, which is NoLimit, is the kernel's sign for clearing it.
 	args := qgroupLimitArgs{group: group, flags: limitReferenced, maxReferenced: bytes}
 	if err := ioctl(f, qgroupLimit, unsafe.Pointer(&args)); err != nil {
@@ -113,6 +132,11 @@ func groupOf(f *os.File) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return groupOfID(f, info.ID)
+}
+
+// groupOfID is groupOf for the subvolume with an id, on the file system of f.
+func groupOfID(f *os.File, id uint64) (uint64, error) {
 	status, err := searchOne(f, quotaTree, 0, itemStatus, 0, 24)
 	if err != nil {
 		return 0, quotaError(f, "read status", err)
@@ -121,17 +145,17 @@ func groupOf(f *os.File) (uint64, error) {
 	if flags&statusOn == 0 || flags&(statusRescan|statusInconsistent) != 0 {
 		return 0, fmt.Errorf("%s: %w", f.Name(), ErrNoQuota)
 	}
-	above, err := search(f, quotaTree, info.ID, itemRelation, info.ID+1, math.MaxUint64)
+	above, err := search(f, quotaTree, id, itemRelation, id+1, math.MaxUint64)
 	if err != nil {
 		return 0, quotaError(f, "read groups", err)
 	}
 	for _, relation := range above {
 		// Items come in order, so the first one is of the lowest level.
-		if relation.offset&(1<<groupLevelAt-1) == info.ID {
+		if relation.offset&(1<<groupLevelAt-1) == id {
 			return relation.offset, nil
 		}
 	}
-	return info.ID, nil
+	return id, nil
 }
 
 func quotaError(f *os.File, step string, err error) error {

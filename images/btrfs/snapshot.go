@@ -15,7 +15,8 @@ import (
 // every one is writable. Nested subvolumes that another mount hides are left out like anything below that mount.
 // On an error, or when ctx ends, nothing stays at dst.
 //
-// The snapshot of each subvolume is atomic, but not the set of them.
+// The snapshot of each subvolume is atomic, but not the set of them. Quota groups count them as they count what
+// CreateSubvolume makes; kernels before 6.8 then have to count everything anew ("btrfs quota rescan").
 func Snapshot(ctx context.Context, src *os.File, dst string, readOnly bool) error {
 	if !IsSubvolume(src) {
 		return fmt.Errorf("%s: %w", src.Name(), ErrNotSubvolume)
@@ -25,7 +26,8 @@ func Snapshot(ctx context.Context, src *os.File, dst string, readOnly bool) erro
 		return err
 	}
 	defer parent.Close()
-	made, err := snapshotTree(ctx, src, parent, name, readOnly, maxNesting)
+	snap := snapshot{readOnly: readOnly, groups: groupsOf(parent)}
+	made, err := snap.tree(ctx, src, parent, name, maxNesting)
 	if err == nil {
 		return nil
 	}
@@ -37,8 +39,14 @@ func Snapshot(ctx context.Context, src *os.File, dst string, readOnly bool) erro
 	return err
 }
 
-// snapshotTree also reports whether it made the top snapshot, so that a caller never deletes what was there before.
-func snapshotTree(ctx context.Context, src, parent *os.File, name string, readOnly bool, levels int) (made bool, err error) {
+// snapshot is what all subvolumes of one set have in common.
+type snapshot struct {
+	readOnly bool
+	groups   []uint64 // quota groups that they join
+}
+
+// tree also reports whether it made the top snapshot, so that a caller never deletes what was there before.
+func (s snapshot) tree(ctx context.Context, src, parent *os.File, name string, levels int) (made bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -50,7 +58,7 @@ func snapshotTree(ctx context.Context, src, parent *os.File, name string, readOn
 		return false, err
 	}
 	// One that receives children has to be writable until they are in.
-	if err := snapshotOne(src, parent, name, readOnly && len(nested) == 0); err != nil {
+	if err := s.one(src, parent, name, s.readOnly && len(nested) == 0); err != nil {
 		return false, err
 	}
 	if len(nested) == 0 {
@@ -62,17 +70,17 @@ func snapshotTree(ctx context.Context, src, parent *os.File, name string, readOn
 	}
 	defer dst.Close()
 	for _, c := range nested {
-		if err := snapshotChild(ctx, src, dst, c, readOnly, levels-1); err != nil {
+		if err := s.child(ctx, src, dst, c, levels-1); err != nil {
 			return true, err
 		}
 	}
-	if readOnly {
+	if s.readOnly {
 		return true, SetReadOnly(dst, true)
 	}
 	return true, nil
 }
 
-func snapshotChild(ctx context.Context, src, dst *os.File, c child, readOnly bool, levels int) error {
+func (s snapshot) child(ctx context.Context, src, dst *os.File, c child, levels int) error {
 	srcChild, err := openSubvolume(src, c.dir+"/"+c.name)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EXDEV) {
 		return nil
@@ -93,15 +101,16 @@ func snapshotChild(ctx context.Context, src, dst *os.File, c child, readOnly boo
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("clear place of nested subvolume %s/%s: %w", c.dir, c.name, err)
 	}
-	_, err = snapshotTree(ctx, srcChild, dstDir, c.name, readOnly, levels)
+	_, err = s.tree(ctx, srcChild, dstDir, c.name, levels)
 	return err
 }
 
-func snapshotOne(src, parent *os.File, name string, readOnly bool) error {
+func (s snapshot) one(src, parent *os.File, name string, readOnly bool) error {
 	args := volArgsV2{fd: int64(src.Fd())}
 	if readOnly {
 		args.flags = flagReadOnly
 	}
+	args.join(s.groups)
 	if err := putName(args.name[:], name); err != nil {
 		return err
 	}

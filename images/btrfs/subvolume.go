@@ -45,7 +45,8 @@ func Stat(f *os.File) (Info, error) {
 }
 
 // CreateSubvolume makes an empty subvolume at path, whose parent directory must be on btrfs. Its mode is 0777 less the
-// umask. The errors of the kernel are kept: ENOTTY says that the parent is on another filesystem, EEXIST that the name
+// umask. Where a quota group counts the subvolume that it is made in together with those nested in it, it counts the new
+// one too. The errors of the kernel are kept: ENOTTY says that the parent is on another filesystem, EEXIST that the name
 // is taken.
 func CreateSubvolume(path string) error {
 	parent, name, err := openParent(path)
@@ -61,6 +62,7 @@ func CreateSubvolume(path string) error {
 
 func create(parent *os.File, name string) error {
 	var args volArgsV2
+	args.join(groupsOf(parent))
 	if err := putName(args.name[:], name); err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"berth/images/partition"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -140,7 +142,7 @@ func TestDiskWithoutTools(t *testing.T) {
 }
 
 func TestDiskOfReadOnlyMachine(t *testing.T) {
-	options := strings.Join(rootFS{offset: 1 << 20, size: 2 << 20}.mountOptions(true), ",")
+	options := strings.Join(rootFS{Extent: partition.Extent{Offset: 1 << 20, Size: 2 << 20}}.mountOptions(true), ",")
 	if options != "loop,ro,nodev,offset=1048576,sizelimit=2097152" {
 		t.Errorf("mount options %s", options)
 	}

@@ -1,10 +1,14 @@
 package runner
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
+
+	"berth/images/partition"
 )
 
 // mountScript mounts a disk and becomes nspawn: $1 options, $2 disk, $3 a
@@ -49,6 +53,34 @@ func (n *Nspawn) mounted(argv []string, spec Spec) ([]string, error) {
 	return append(append(wrapped, argv...), "--directory="+n.files.mountAt+"/root"), nil
 }
 
+// rootFS is where on a disk the root file system is.
+type rootFS struct {
+	partition.Extent
+	xfs bool
+}
+
+// locateRoot finds the root file system of a disk, see [partition.Root].
+func locateRoot(path string) (where rootFS, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return rootFS{}, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return rootFS{}, err
+	}
+	if where.Extent, err = partition.Root(f, size); err != nil {
+		return rootFS{}, err
+	}
+	var magic [4]byte
+	if _, err := f.ReadAt(magic[:], where.Offset); err != nil {
+		return rootFS{}, fmt.Errorf("read start of file system: %w", err)
+	}
+	where.xfs = string(magic[:]) == "XFSB"
+	return where, nil
+}
+
 func (r rootFS) mountOptions(readOnly bool) []string {
 	access := "rw"
 	if readOnly {
@@ -59,10 +91,10 @@ func (r rootFS) mountOptions(readOnly bool) []string {
 		// Clones of an image have one and the same UUID, and all may run at once.
 		options = append(options, "nouuid")
 	}
-	if r.whole {
+	if r.Whole {
 		return options
 	}
 	return append(options,
-		"offset="+strconv.FormatInt(r.offset, 10),
-		"sizelimit="+strconv.FormatInt(r.size, 10))
+		"offset="+strconv.FormatInt(r.Offset, 10),
+		"sizelimit="+strconv.FormatInt(r.Size, 10))
 }

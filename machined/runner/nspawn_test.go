@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/fixtures/diskimage"
 	"berth/fixtures/guest/guesttest"
 )
 
@@ -161,7 +162,10 @@ func TestDisk(t *testing.T) {
 	for _, layout := range []string{"whole", "gpt"} {
 		t.Run(layout, func(t *testing.T) {
 			disk := filepath.Join(filepath.Dir(tree), layout+".raw")
-			offset := makeDisk(t, disk, layout == "gpt")
+			offset, err := diskimage.Create(disk, layout == "gpt")
+			if err != nil {
+				t.Fatal(err)
+			}
 			//nolint:gosec // arguments are the test's own
 			out, err := exec.CommandContext(t.Context(), mke2fs, "-q", "-t", "ext4", "-E", "offset="+itoa(offset), "-d", tree, disk, "24M").CombinedOutput()
 			if err != nil {

@@ -53,7 +53,9 @@ func Introspect(o *Object, children []string) string {
 	for _, in := range o.Interfaces {
 		fmt.Fprintf(&b, " <interface name=\"%s\">\n", attr(in.Name))
 		for _, p := range in.Properties {
-			writeProperty(&b, p)
+			if !p.Hidden {
+				writeProperty(&b, p)
+			}
 		}
 		for _, m := range in.Methods {
 			fmt.Fprintf(&b, "  <method name=\"%s\">\n", attr(m.Name))

@@ -77,7 +77,9 @@ const (
 type Property struct {
 	Name, Type string
 	Emits      Emits
-	Get        func(context.Context) (any, error)
+	// Hidden properties are given to who asks for them by name, and not shown.
+	Hidden bool
+	Get    func(context.Context) (any, error)
 	// Set makes the property writable, for root and the daemon's own user.
 	Set func(context.Context, dbus.Variant) error
 }

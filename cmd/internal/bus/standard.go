@@ -111,6 +111,9 @@ func (o *Object) getAll(ctx context.Context, _ *Call, iface string) (dictionary,
 			continue
 		}
 		for i := range in.Properties {
+			if in.Properties[i].Hidden {
+				continue
+			}
 			v, err := in.Properties[i].value(ctx)
 			if err != nil {
 				return nil, err

@@ -2,7 +2,9 @@ package machineapi
 
 import (
 	"context"
+	"fmt"
 
+	"berth/cmd/internal/polkit"
 	"berth/cmd/internal/varlink"
 	"berth/cmd/internal/wire"
 	"berth/machined"
@@ -33,12 +35,46 @@ func (s *Service) authorize(ctx context.Context, call *varlink.Call, action stri
 	return wire.Authorize(ctx, s.Auth, call, action, about, interactive)
 }
 
-// authorizeOwner lets the owner of a machine pass without asking.
+// asker is an Authorizer that can tell how its answer came about.
+type asker interface {
+	Ask(ctx context.Context, who polkit.Subject, action string, details map[string]string, interactive bool) (polkit.Result, error)
+}
+
+var _ asker = polkit.Authority{}
+
+// authorizeAdministrator is authorize for calls that mean more when an
+// administrator has given a password for them.
+func (s *Service) authorizeAdministrator(
+	ctx context.Context, call *varlink.Call, action string, about map[string]string, interactive bool,
+) (administrator bool, err error) {
+	a, ok := s.Auth.(asker)
+	if !ok {
+		return false, s.authorize(ctx, call, action, about, interactive)
+	}
+	result, err := a.Ask(ctx, wire.Subject(call), action, about, interactive)
+	return result.Administrator, wire.Denied(err)
+}
+
+// authorizeOwner lets the owner of a machine pass without asking. Asking others
+// can take as long as somebody needs to type a password, so the machine is
+// looked at anew: another one may have its name now.
 func (s *Service) authorizeOwner(ctx context.Context, call *varlink.Call, m machined.Machine, action, verb string, interactive bool) error {
 	if m.Class != machined.ClassHost && m.UID == call.Peer().UID {
 		return nil
 	}
-	return s.authorize(ctx, call, action, details(m.Name, verb), interactive)
+	if err := s.authorize(ctx, call, action, details(m.Name, verb), interactive); err != nil {
+		return err
+	}
+	return wireError(s.unchanged(m))
+}
+
+// unchanged fails if the machine has ended, whatever has its name now.
+func (s *Service) unchanged(m machined.Machine) error {
+	again, err := s.Manager.Find(m.Name)
+	if err == nil && again.Leader != m.Leader {
+		err = fmt.Errorf("machine %q has ended: %w", m.Name, machined.ErrNoSuchMachine)
+	}
+	return err
 }
 
 // caller is who a call comes from, for the core.

@@ -45,7 +45,7 @@ func (s *Service) exec(ctx context.Context, call *varlink.Call) error {
 	if err := call.Parameters(&in); err != nil {
 		return err
 	}
-	m, err := s.find(ctx, call, lookup{Name: in.Name})
+	m, err := s.find(ctx, call, lookup{Name: &in.Name})
 	if err != nil {
 		return err
 	}

@@ -92,6 +92,10 @@ func TestRegisterOverTheBus(t *testing.T) {
 				t.Errorf("%s: %s is %v, want %v", tt.method, property, got[property], want)
 			}
 		}
+		scope, err := h.object(path).GetProperty(machineIface + ".Scope")
+		if err != nil || scope.Value() != got["Unit"] {
+			t.Errorf("%s: hidden property Scope: %v, %v", tt.method, scope, err)
+		}
 		if got["Timestamp"].(uint64) == 0 || got["TimestampMonotonic"].(uint64) == 0 || len(got) != 19 {
 			t.Errorf("%s: properties %v", tt.method, got)
 		}

@@ -34,6 +34,7 @@ var busErrors = []struct {
 	{images.ErrReadOnly, bus.ErrnoName(syscall.EROFS)},
 	{images.ErrBusy, bus.ErrnoName(syscall.EBUSY)},
 	{images.ErrNotSupported, bus.ErrorNotSupported},
+	{images.ErrNoQuota, bus.ErrorNotSupported},
 }
 
 // busError gives an error its name on the bus. What has no name here is named
@@ -86,13 +87,6 @@ func denied(err error) error {
 	return err
 }
 
-// asker is an Authorizer that can tell how its answer came about.
-type asker interface {
-	Ask(ctx context.Context, who polkit.Subject, action string, details map[string]string, interactive bool) (polkit.Result, error)
-}
-
-var _ asker = polkit.Authority{}
-
 // authorizeAsker is authorizeBus for calls that mean more when an administrator
 // has given a password for them.
 func (b *Bus) authorizeAsker(ctx context.Context, call *bus.Call, action string, about map[string]string) (administrator bool, err error) {
@@ -118,9 +112,5 @@ func (b *Bus) authorizeManage(ctx context.Context, call *bus.Call, name, verb st
 	if err := b.authorizeBus(ctx, call, actionManageMachines, details(name, verb)); err != nil {
 		return err
 	}
-	again, err := b.Manager.Find(name)
-	if err == nil && again.Leader != m.Leader {
-		err = fmt.Errorf("machine %q has ended: %w", name, machined.ErrNoSuchMachine)
-	}
-	return busError(err)
+	return busError(b.unchanged(m))
 }

@@ -59,6 +59,13 @@ func (a allow) Check(ctx context.Context, who polkit.Subject, action string, abo
 
 func newBusHost(t *testing.T, allowed ...string) *busHost {
 	t.Helper()
+	return newBusHostOver(t, func(s *images.Store) machined.ImageStore { return s }, allow(allowed))
+}
+
+// newBusHostOver is newBusHost with another store of images, and somebody else
+// who decides what is allowed.
+func newBusHostOver(t *testing.T, store func(*images.Store) machined.ImageStore, auth machineapi.Authorizer) *busHost {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: acts for other users")
 	}
@@ -90,7 +97,7 @@ func newBusHost(t *testing.T, allowed ...string) *busHost {
 	}
 	h.manager, err = machined.New(machined.Config{
 		StateDir: h.state, RunDir: filepath.Join(dir, "run"), LogDir: filepath.Join(dir, "log"),
-		Units: units, Images: images.NewStore(locations), Host: true,
+		Units: units, Images: store(images.NewStore(locations)), Host: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +107,7 @@ func newBusHost(t *testing.T, allowed ...string) *busHost {
 			t.Error(err)
 		}
 	})
-	h.serve(&machineapi.Service{Manager: h.manager, Auth: allow(allowed)})
+	h.serve(&machineapi.Service{Manager: h.manager, Auth: auth})
 	return h
 }
 

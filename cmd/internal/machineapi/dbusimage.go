@@ -73,7 +73,9 @@ func (b *Bus) imageObjectMethods(name string) []bus.Method {
 		method("MarkReadOnly", "b", "", func(ctx context.Context, call *bus.Call, readOnly bool) error {
 			return b.markBusImage(ctx, call, name, readOnly)
 		}),
-		method("SetLimit", "t", "", nil),
+		method("SetLimit", "t", "", func(ctx context.Context, call *bus.Call, bytes uint64) error {
+			return b.limitBusImage(ctx, call, name, bytes)
+		}),
 		method("GetHostname", "", "s", func(ctx context.Context, call *bus.Call) (string, error) {
 			return b.imageHostname(ctx, call, name)
 		}),
@@ -89,34 +91,44 @@ func (b *Bus) imageObjectMethods(name string) []bus.Method {
 	}
 }
 
-// metadata may be read by everybody.
-func (b *Bus) metadata(ctx context.Context, name string) (images.Metadata, error) {
+// metadata of a tree may be read by everybody. A disk is mounted for it, and not
+// everybody may have the kernel do that.
+func (b *Bus) metadata(ctx context.Context, call *bus.Call, name string) (images.Metadata, error) {
 	if err := images.ValidName(name); err != nil {
 		return images.Metadata{}, busError(err)
+	}
+	i, err := b.Manager.Image(ctx, name)
+	if err != nil {
+		return images.Metadata{}, busError(err)
+	}
+	if i.Type == images.TypeRaw || i.Type == images.TypeBlock {
+		if err := b.authorizeBus(ctx, call, actionInspectImages, imageDetails(name, "get_metadata")); err != nil {
+			return images.Metadata{}, err
+		}
 	}
 	m, err := b.Manager.ImageMetadata(ctx, name)
 	return m, busError(err)
 }
 
-func (b *Bus) imageHostname(ctx context.Context, _ *bus.Call, name string) (string, error) {
-	m, err := b.metadata(ctx, name)
+func (b *Bus) imageHostname(ctx context.Context, call *bus.Call, name string) (string, error) {
+	m, err := b.metadata(ctx, call, name)
 	return m.Hostname, err
 }
 
-func (b *Bus) imageMachineID(ctx context.Context, _ *bus.Call, name string) ([]byte, error) {
-	m, err := b.metadata(ctx, name)
+func (b *Bus) imageMachineID(ctx context.Context, call *bus.Call, name string) ([]byte, error) {
+	m, err := b.metadata(ctx, call, name)
 	if m.MachineID == [16]byte{} {
 		return []byte{}, err
 	}
 	return m.MachineID[:], err
 }
 
-func (b *Bus) imageMachineInfo(ctx context.Context, _ *bus.Call, name string) (map[string]string, error) {
-	m, err := b.metadata(ctx, name)
+func (b *Bus) imageMachineInfo(ctx context.Context, call *bus.Call, name string) (map[string]string, error) {
+	m, err := b.metadata(ctx, call, name)
 	return dictionary(m.MachineInfo), err
 }
 
-func (b *Bus) imageOSRelease(ctx context.Context, _ *bus.Call, name string) (map[string]string, error) {
-	m, err := b.metadata(ctx, name)
+func (b *Bus) imageOSRelease(ctx context.Context, call *bus.Call, name string) (map[string]string, error) {
+	m, err := b.metadata(ctx, call, name)
 	return dictionary(m.OSRelease), err
 }

@@ -146,3 +146,18 @@ func TestPoolProperties(t *testing.T) {
 		t.Errorf("properties %v, want %v", got, want)
 	}
 }
+
+// Limits are told from what can never be one, and from what cannot be limited.
+func TestLimitsOverTheBus(t *testing.T) {
+	h := newBusHost(t)
+	h.addTree("tree")
+	const tooLarge = uint64(1 << 63)
+	h.fails(h.call("SetImageLimit", "tree", tooLarge), bus.ErrorInvalidArgs)
+	h.fails(h.call("SetImageLimit", "none", tooLarge), "org.freedesktop.machine1.NoSuchImage")
+	h.fails(h.call("SetImageLimit", "none", uint64(1)), "org.freedesktop.machine1.NoSuchImage")
+	h.fails(h.call("SetImageLimit", images.HostName, uint64(1)), "System.Error.EROFS")
+	h.fails(h.call("SetImageLimit", "tree", uint64(1)), bus.ErrorNotSupported)
+	h.fails(h.object(imagesPath+"tree").Call(imageIface+".SetLimit", 0, uint64(1)), bus.ErrorNotSupported)
+	h.fails(h.call("SetPoolLimit", tooLarge), bus.ErrorInvalidArgs)
+	h.fails(h.call("SetPoolLimit", uint64(1)), bus.ErrorNotSupported)
+}

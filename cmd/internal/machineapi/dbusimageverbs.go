@@ -58,44 +58,42 @@ func unixMicro(t time.Time) uint64 {
 	return uint64(max(t.UnixMicro(), 0))
 }
 
-// manageImage checks what all changes of an image have in common.
-func (b *Bus) manageImage(ctx context.Context, call *bus.Call, name string, about map[string]string) error {
+// manageImage checks what all changes of an image have in common. What is wrong
+// with the other arguments is told after what is wrong with the image.
+func (b *Bus) manageImage(ctx context.Context, call *bus.Call, name string, about map[string]string, wrong error) error {
 	if err := images.ValidName(name); err != nil {
 		return busError(err)
 	}
 	if _, err := b.Manager.Image(ctx, name); err != nil {
 		return busError(err)
 	}
+	if wrong != nil {
+		return busError(wrong)
+	}
 	return b.authorizeBus(ctx, call, actionManageImages, about)
 }
 
 // removeBusImage goes on when the caller leaves, as everything that takes time.
 func (b *Bus) removeBusImage(ctx context.Context, call *bus.Call, name string) error {
-	if err := b.manageImage(ctx, call, name, imageDetails(name, "remove")); err != nil {
+	if err := b.manageImage(ctx, call, name, imageDetails(name, "remove"), nil); err != nil {
 		return err
 	}
 	return busError(b.Manager.RemoveImage(call.Detach(), name)) //nolint:contextcheck // on purpose
 }
 
 func (b *Bus) renameBusImage(ctx context.Context, call *bus.Call, name, newName string) error {
-	if err := images.ValidName(newName); err != nil {
-		return busError(err)
-	}
 	about := imageDetails(name, "rename")
 	about["new_name"] = newName
-	if err := b.manageImage(ctx, call, name, about); err != nil {
+	if err := b.manageImage(ctx, call, name, about, images.ValidName(newName)); err != nil {
 		return err
 	}
 	return busError(b.Manager.RenameImage(ctx, name, newName))
 }
 
 func (b *Bus) cloneBusImage(ctx context.Context, call *bus.Call, name, newName string, readOnly bool) error {
-	if err := images.ValidName(newName); err != nil {
-		return busError(err)
-	}
 	about := imageDetails(name, "clone")
 	about["new_name"], about["read_only"] = newName, digit(readOnly)
-	if err := b.manageImage(ctx, call, name, about); err != nil {
+	if err := b.manageImage(ctx, call, name, about, images.ValidName(newName)); err != nil {
 		return err
 	}
 	return busError(b.Manager.CloneImage(call.Detach(), name, newName, readOnly)) //nolint:contextcheck // see removeBusImage
@@ -104,10 +102,33 @@ func (b *Bus) cloneBusImage(ctx context.Context, call *bus.Call, name, newName s
 func (b *Bus) markBusImage(ctx context.Context, call *bus.Call, name string, readOnly bool) error {
 	about := imageDetails(name, "mark_read_only")
 	about["read_only"] = digit(readOnly)
-	if err := b.manageImage(ctx, call, name, about); err != nil {
+	if err := b.manageImage(ctx, call, name, about, nil); err != nil {
 		return err
 	}
 	return busError(b.Manager.SetImageReadOnly(ctx, name, readOnly))
+}
+
+func (b *Bus) limitBusImage(ctx context.Context, call *bus.Call, name string, bytes uint64) error {
+	var wrong error
+	if !images.ValidLimit(bytes) {
+		wrong = invalidArgs("%d is no size of an image", bytes)
+	}
+	about := imageDetails(name, "set_limit")
+	about["machine"] = name // the only key that the stock daemon has here
+	if err := b.manageImage(ctx, call, name, about, wrong); err != nil {
+		return err
+	}
+	return busError(b.Manager.SetImageLimit(ctx, name, bytes))
+}
+
+func (b *Bus) limitBusPool(ctx context.Context, call *bus.Call, bytes uint64) error {
+	if !images.ValidLimit(bytes) {
+		return invalidArgs("%d is no size of images", bytes)
+	}
+	if err := b.authorizeBus(ctx, call, actionManageImages, map[string]string{"verb": "set_pool_limit"}); err != nil {
+		return err
+	}
+	return busError(b.Manager.SetPoolLimit(ctx, bytes))
 }
 
 func digit(b bool) string {
@@ -124,8 +145,7 @@ type busRemoved struct {
 }
 
 func (b *Bus) cleanBusPool(ctx context.Context, call *bus.Call, mode string) ([]busRemoved, error) {
-	modes := map[string]images.CleanMode{"hidden": images.CleanHidden, "all": images.CleanAll}
-	m, ok := modes[mode]
+	m, ok := cleanModes[mode]
 	if !ok {
 		return nil, invalidArgs("%q is neither hidden nor all", mode)
 	}

@@ -52,6 +52,8 @@ func machineProperties(m machined.Machine) []bus.Property {
 	for _, index := range m.NetworkInterfaces {
 		interfaces = append(interfaces, int32(index))
 	}
+	scope := constant("Scope", "s", m.Unit) // what Unit was called when all were scopes
+	scope.Hidden = true
 	return []bus.Property{
 		constant("Name", "s", m.Name),
 		constant("Id", "ay", m.ID[:]),
@@ -72,6 +74,7 @@ func machineProperties(m machined.Machine) []bus.Property {
 		constant("SSHPrivateKeyPath", "s", m.SSHPrivateKeyPath),
 		silent("State", "s", string(m.State)),
 		constant("UID", "u", m.UID),
+		scope,
 	}
 }
 

@@ -65,6 +65,9 @@ func (b *Bus) terminateMachine(ctx context.Context, call *bus.Call, name string)
 }
 
 func (b *Bus) killMachine(ctx context.Context, call *bus.Call, name, whom string, signal int32) error {
+	if _, err := b.Manager.Find(name); err != nil {
+		return busError(err)
+	}
 	who, err := machined.ParseKillWhom(whom)
 	if err != nil {
 		return busError(err)

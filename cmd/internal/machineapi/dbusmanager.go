@@ -35,7 +35,7 @@ func (b *Bus) busManager() *bus.Interface {
 	return &bus.Interface{
 		Name:       busManagerName,
 		Properties: b.poolProperties(),
-		Methods:    append(methods, mappingMethods()...),
+		Methods:    append(methods, b.mappingMethods()...),
 		Signals: []bus.Signal{
 			{Name: "MachineNew", Args: bus.Args("machine s, path o")},
 			{Name: "MachineRemoved", Args: bus.Args("machine s, path o")},
@@ -101,18 +101,9 @@ func (b *Bus) imageMethods() []bus.Method {
 		method("GetImageMachineID", "name s", "id ay", b.imageMachineID),
 		method("GetImageMachineInfo", "name s", "machine_info a{ss}", b.imageMachineInfo),
 		method("GetImageOSRelease", "name s", "os_release a{ss}", b.imageOSRelease),
-		method("SetPoolLimit", "size t", "", nil),
-		method("SetImageLimit", "name s, size t", "", nil),
+		method("SetPoolLimit", "size t", "", b.limitBusPool),
+		method("SetImageLimit", "name s, size t", "", b.limitBusImage),
 		method("CleanPool", "mode s", "images a(st)", b.cleanBusPool),
-	}
-}
-
-func mappingMethods() []bus.Method {
-	return []bus.Method{
-		method("MapFromMachineUser", "name s, uid_inner u", "uid_outer u", nil),
-		method("MapToMachineUser", "uid_outer u", "machine_name s, machine_path o, uid_inner u", nil),
-		method("MapFromMachineGroup", "name s, gid_inner u", "gid_outer u", nil),
-		method("MapToMachineGroup", "gid_outer u", "machine_name s, machine_path o, gid_inner u", nil),
 	}
 }
 

@@ -2,6 +2,8 @@ package machineapi_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -70,8 +72,6 @@ func TestErrorsOverTheBus(t *testing.T) {
 		{"GetMachineSSHInfo", []any{"none"}, noSuchMachine},
 		{"OpenMachineShell", []any{"foo", "", "", []string{}, []string{}}, bus.ErrorNotSupported},
 		{"CopyToMachine", []any{"foo", "/a", "/b"}, bus.ErrorNotSupported},
-		{"MapToMachineUser", []any{uint32(1)}, bus.ErrorNotSupported},
-		{"SetPoolLimit", []any{uint64(1)}, bus.ErrorNotSupported},
 		{"GetImage", []any{"none"}, noSuchImage},
 		{"GetImage", []any{"no/name"}, noSuchImage},
 		{"RemoveImage", []any{"none"}, noSuchImage},
@@ -103,13 +103,21 @@ func (h *busHost) managerAs(uid uint32, call string) string {
 func TestOtherUsersMayOnlyLook(t *testing.T) {
 	h := newBusHost(t)
 	h.addTree("tree")
+	if err := os.WriteFile(filepath.Join(h.pool, "disk.raw"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	l := newLeader(t, 0)
 	get[dbus.ObjectPath](h, "RegisterMachine", "foo", []byte{}, "", "container", l.pid(), "")
+	h.fails(h.call("GetImageHostname", "disk"), bus.ErrorNotSupported) // there is no reader of disks here
 	const user = 65534
 	denied := "Access denied"
 	for call, want := range map[string]string{
 		"GetMachine s foo":                               `o "/org/freedesktop/machine1/machine/foo"`,
 		"GetImageHostname s tree":                        `s "inside"`,
+		"GetImageHostname s disk":                        denied,
+		"GetImageOSRelease s disk":                       denied,
+		"SetImageLimit st tree 1":                        denied,
+		"SetPoolLimit t 1":                               denied,
 		"TerminateMachine s foo":                         denied,
 		"UnregisterMachine s foo":                        denied,
 		"KillMachine ssi foo leader 9":                   denied,
@@ -135,7 +143,7 @@ func TestOtherUsersMayOnlyLook(t *testing.T) {
 	if got := l.run("echo alive"); got != "alive" {
 		t.Errorf("the leader says %q", got)
 	}
-	if got := h.images(); len(got) != 2 {
+	if got := h.images(); len(got) != 3 {
 		t.Errorf("images %q", got)
 	}
 }

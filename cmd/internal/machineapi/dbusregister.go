@@ -141,6 +141,10 @@ func setProperty(r *machined.Registration, p busProperty) error {
 			return invalidArgs("process %d cannot be", pid)
 		}
 		r.Leader.PID = int(pid)
+	case "VSockCID":
+		if r.VSockCID == 0 || r.VSockCID == machined.AnyCID {
+			return invalidArgs("no machine can have VSOCK CID %d", r.VSockCID)
+		}
 	case "LeaderPIDFD":
 		return setPIDFD(r, pidfd)
 	}
@@ -162,12 +166,6 @@ func setPIDFD(r *machined.Registration, pidfd dbus.UnixFD) error {
 
 func (b *Bus) register(ctx context.Context, call *bus.Call, action string, r machined.Registration) (dbus.ObjectPath, error) {
 	r.AllocateUnit = action == actionCreateMachine
-	if err := machined.ValidName(r.Name); err != nil {
-		return "", busError(err)
-	}
-	if r.Class != machined.ClassContainer && r.Class != machined.ClassVM {
-		return "", invalidArgs("machines of class %q cannot be registered", r.Class)
-	}
 	caller := busCaller(call)
 	if err := b.Manager.CheckRegistration(caller, r); err != nil {
 		return "", busError(err)

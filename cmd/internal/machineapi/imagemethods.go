@@ -1,6 +1,7 @@
 package machineapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"syscall"
 
 	"berth/cmd/internal/varlink"
-	"berth/cmd/internal/wire"
 	"berth/images"
 )
 
@@ -18,18 +18,26 @@ func imageDetails(image, verb string) map[string]string {
 
 func (s *Service) listImages(ctx context.Context, call *varlink.Call) error {
 	var in struct {
-		Name        string `json:"name"`
-		Acquire     string `json:"acquireMetadata"`
-		Interactive bool   `json:"allowInteractiveAuthentication"`
+		Name        *string `json:"name"`
+		Acquire     string  `json:"acquireMetadata"`
+		Interactive bool    `json:"allowInteractiveAuthentication"`
 	}
 	if err := call.Parameters(&in); err != nil {
 		return err
 	}
+	if in.Name != nil && images.ValidName(*in.Name) != nil {
+		return varlink.InvalidParameter("name")
+	}
 	inspect := in.Acquire == "yes" || in.Acquire == "graceful"
 	if inspect {
-		if err := s.authorize(ctx, call, actionInspectImages, imageDetails(in.Name, "list"), in.Interactive); err != nil {
+		about := imageDetails(named(in.Name), "list")
+		about["name"] = named(in.Name)
+		if err := s.authorize(ctx, call, actionInspectImages, about, in.Interactive); err != nil {
 			return err
 		}
+	}
+	if in.Name == nil && !call.More() {
+		return varlink.ExpectedMore()
 	}
 	all, err := s.listed(ctx, in.Name)
 	if err != nil {
@@ -40,12 +48,10 @@ func (s *Service) listImages(ctx context.Context, call *varlink.Call) error {
 			w := imageOnWire(i)
 			var err error
 			if inspect {
-				var m images.Metadata
-				if m, err = s.Manager.ImageMetadata(ctx, i.Name); err == nil {
-					w.describe(m)
-				} else if in.Acquire == "graceful" {
-					err = nil
-				}
+				err = s.describeImage(ctx, &w, in.Acquire == "graceful")
+			}
+			if errors.Is(err, images.ErrNotFound) && in.Name == nil {
+				continue // it has gone meanwhile
 			}
 			if !yield(w, imageError(err)) || err != nil {
 				return
@@ -55,12 +61,25 @@ func (s *Service) listImages(ctx context.Context, call *varlink.Call) error {
 	return varlink.ReplyEach(call, replies, noSuchImage())
 }
 
-func (s *Service) listed(ctx context.Context, name string) ([]images.Image, error) {
-	if name == "" {
+func (s *Service) listed(ctx context.Context, name *string) ([]images.Image, error) {
+	if name == nil {
 		return s.Manager.Images(ctx)
 	}
-	i, err := s.Manager.Image(ctx, name)
+	i, err := s.Manager.Image(ctx, *name)
 	return []images.Image{i}, err
+}
+
+// describeImage adds what the image says about itself. With graceful set, what
+// cannot be read is left out.
+func (s *Service) describeImage(ctx context.Context, w *Image, graceful bool) error {
+	m, err := s.Manager.ImageMetadata(ctx, w.Name)
+	if err == nil {
+		w.describe(m)
+	}
+	if graceful {
+		return nil
+	}
+	return err
 }
 
 func noSuchImage() error { return &varlink.Error{Name: imageName + ".NoSuchImage"} }
@@ -73,6 +92,7 @@ var errnos = []struct {
 	{images.ErrExists, syscall.EEXIST},
 	{images.ErrBusy, syscall.EBUSY},
 	{images.ErrReadOnly, syscall.EROFS},
+	{images.ErrNoQuota, syscall.EOPNOTSUPP},
 }
 
 // imageError names errors as io.systemd.MachineImage does.
@@ -90,19 +110,23 @@ func imageError(err error) error {
 	return named
 }
 
-// imageVerb is what the methods that change an image share: parameters, name,
-// authorization.
-func (s *Service) imageVerb(ctx context.Context, call *varlink.Call, verb, name string, interactive bool) error {
-	if err := images.ValidName(name); err != nil {
+// imageVerb is what the methods that change an image share: its name, whether it
+// is there at all, authorization.
+func (s *Service) imageVerb(ctx context.Context, call *varlink.Call, about map[string]string, interactive bool) error {
+	name := about["image"]
+	if images.ValidName(name) != nil {
 		return varlink.InvalidParameter("name")
 	}
-	return s.authorize(ctx, call, actionManageImages, imageDetails(name, verb), interactive)
+	if _, err := s.Manager.Image(ctx, name); err != nil {
+		return imageError(err)
+	}
+	return s.authorize(ctx, call, actionManageImages, about, interactive)
 }
 
 func (s *Service) updateImage(ctx context.Context, call *varlink.Call) error {
 	var in struct {
 		Name        string  `json:"name"`
-		NewName     string  `json:"newName"`
+		NewName     *string `json:"newName"`
 		ReadOnly    *bool   `json:"readOnly"`
 		Limit       *uint64 `json:"limit"`
 		Interactive bool    `json:"allowInteractiveAuthentication"`
@@ -110,29 +134,39 @@ func (s *Service) updateImage(ctx context.Context, call *varlink.Call) error {
 	if err := call.Parameters(&in); err != nil {
 		return err
 	}
-	if in.NewName != "" && images.ValidName(in.NewName) != nil {
+	if images.ValidName(in.Name) != nil {
+		return varlink.InvalidParameter("name")
+	}
+	if in.NewName != nil && images.ValidName(*in.NewName) != nil {
 		return varlink.InvalidParameter("newName")
 	}
-	if err := s.imageVerb(ctx, call, "update", in.Name, in.Interactive); err != nil {
+	if in.Limit != nil && !images.ValidLimit(*in.Limit) {
+		return varlink.InvalidParameter("limit")
+	}
+	if err := s.imageVerb(ctx, call, imageDetails(in.Name, "update"), in.Interactive); err != nil {
 		return err
 	}
-	name := in.Name
-	if in.NewName != "" {
-		if err := s.Manager.RenameImage(ctx, name, in.NewName); err != nil {
+	if in.NewName != nil {
+		if err := s.Manager.RenameImage(ctx, in.Name, *in.NewName); err != nil {
 			return imageError(err)
 		}
-		name = in.NewName
+		in.Name = *in.NewName
 	}
-	var err error
+	// Of the others one may fail without the other; the first error is told.
+	var errs []error
 	if in.ReadOnly != nil {
-		err = s.Manager.SetImageReadOnly(ctx, name, *in.ReadOnly)
+		errs = append(errs, imageError(s.Manager.SetImageReadOnly(ctx, in.Name, *in.ReadOnly)))
 	}
 	if in.Limit != nil {
-		err = errors.Join(err, fmt.Errorf("limit image %q: %w", name, images.ErrNotSupported))
+		err := s.Manager.SetImageLimit(ctx, in.Name, *in.Limit)
+		if *in.Limit != images.NoLimit || !errors.Is(err, images.ErrNotSupported) {
+			errs = append(errs, imageError(err)) // what cannot be limited has no limit
+		}
 	}
-	return imageError(err)
+	return cmp.Or(errs...)
 }
 
+// cloneImage goes on when the client leaves, as everything that takes time.
 func (s *Service) cloneImage(ctx context.Context, call *varlink.Call) error {
 	var in struct {
 		Name        string `json:"name"`
@@ -143,13 +177,18 @@ func (s *Service) cloneImage(ctx context.Context, call *varlink.Call) error {
 	if err := call.Parameters(&in); err != nil {
 		return err
 	}
-	if err := images.ValidName(in.NewName); err != nil {
+	if images.ValidName(in.Name) != nil {
+		return varlink.InvalidParameter("name")
+	}
+	if images.ValidName(in.NewName) != nil {
 		return varlink.InvalidParameter("newName")
 	}
-	if err := s.imageVerb(ctx, call, "clone", in.Name, in.Interactive); err != nil {
+	about := imageDetails(in.Name, "clone")
+	about["new_name"], about["read_only"] = in.NewName, digit(in.ReadOnly)
+	if err := s.imageVerb(ctx, call, about, in.Interactive); err != nil {
 		return err
 	}
-	return imageError(s.Manager.CloneImage(ctx, in.Name, in.NewName, in.ReadOnly))
+	return imageError(s.Manager.CloneImage(call.Detach(), in.Name, in.NewName, in.ReadOnly)) //nolint:contextcheck // on purpose
 }
 
 func (s *Service) removeImage(ctx context.Context, call *varlink.Call) error {
@@ -160,45 +199,8 @@ func (s *Service) removeImage(ctx context.Context, call *varlink.Call) error {
 	if err := call.Parameters(&in); err != nil {
 		return err
 	}
-	if err := s.imageVerb(ctx, call, "remove", in.Name, in.Interactive); err != nil {
+	if err := s.imageVerb(ctx, call, imageDetails(in.Name, "remove"), in.Interactive); err != nil {
 		return err
 	}
-	return imageError(s.Manager.RemoveImage(ctx, in.Name))
-}
-
-func (s *Service) cleanPool(ctx context.Context, call *varlink.Call) error {
-	var in struct {
-		Mode        string `json:"mode"`
-		Interactive bool   `json:"allowInteractiveAuthentication"`
-	}
-	if err := call.Parameters(&in); err != nil {
-		return err
-	}
-	if !call.More() {
-		return varlink.ExpectedMore()
-	}
-	about := map[string]string{"verb": "clean_pool", "mode": in.Mode}
-	if err := s.authorize(ctx, call, actionManageImages, about, in.Interactive); err != nil {
-		return err
-	}
-	mode := images.CleanHidden
-	if in.Mode == "all" {
-		mode = images.CleanAll
-	}
-	removed, err := s.Manager.CleanPool(ctx, mode)
-	type reply struct {
-		Name           string  `json:"name"`
-		UsageExclusive *uint64 `json:"usageExclusive,omitempty"`
-	}
-	var replies iter.Seq2[reply, error] = func(yield func(reply, error) bool) {
-		for _, r := range removed {
-			if !yield(reply{r.Name, wire.Size(r.UsageExclusive)}, nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield(reply{}, imageError(err))
-		}
-	}
-	return varlink.ReplyEach(call, replies, noSuchImage())
+	return imageError(s.Manager.RemoveImage(call.Detach(), in.Name)) //nolint:contextcheck // see cloneImage
 }

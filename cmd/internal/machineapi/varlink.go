@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	"berth/cmd/internal/varlink"
 	"berth/images"
@@ -33,11 +34,11 @@ func (s *Service) Varlink(server *varlink.Server) error {
 		// a pid may be a number or a string too.
 		{machineInterface, map[string]varlink.Handler{
 			"Register": m.register, "Unregister": m.unregister, "Terminate": m.terminate,
-			"Kill": m.kill, "List": m.list,
+			"Kill": m.kill, "List": m.list, "MapFrom": s.mapFrom, "MapTo": s.mapTo,
 		}, []varlink.HandleOption{varlink.IgnoreUnknown("Register"), varlink.LooseTypes("ProcessId")}},
 		{imageInterface, map[string]varlink.Handler{
 			"List": s.listImages, "Update": s.updateImage, "Clone": s.cloneImage,
-			"Remove": s.removeImage, "CleanPool": s.cleanPool,
+			"Remove": s.removeImage, "SetPoolLimit": s.setPoolLimit, "CleanPool": s.cleanPool,
 		}, nil},
 		{berthInterface, map[string]varlink.Handler{"Start": s.start, "Exec": m.exec}, nil},
 	} {
@@ -85,6 +86,8 @@ func wireError(err error) error {
 		return varlink.InvalidParameter("name")
 	case errors.Is(err, machined.ErrInvalidArgument):
 		return varlink.InvalidParameter("parameters")
+	case errors.Is(err, machined.ErrNoSuchProcess):
+		return varlink.SystemError(fmt.Errorf("%w (%w)", err, syscall.ESRCH))
 	}
 	for _, e := range errorNames {
 		if errors.Is(err, e.err) {

@@ -24,12 +24,13 @@ import (
 
 // varlinkHost is machined behind a Varlink socket of the test's own.
 type varlinkHost struct {
-	t      *testing.T
-	server *varlink.Server
-	client *machineapi.Client
-	raw    *varlink.Client
-	state  string // directory of state files
-	pool   string // directory of images
+	t       *testing.T
+	service *machineapi.Service
+	server  *varlink.Server
+	client  *machineapi.Client
+	raw     *varlink.Client
+	state   string // directory of state files
+	pool    string // directory of images
 }
 
 func newVarlinkHost(t *testing.T, auth machineapi.Authorizer) *varlinkHost {
@@ -48,27 +49,38 @@ func newVarlinkHost(t *testing.T, auth machineapi.Authorizer) *varlinkHost {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service := &machineapi.Service{Manager: manager, Auth: auth}
-	h.server = varlink.NewServer(varlink.Info{Vendor: "test"}, varlink.Options{AcceptFDs: true, CheckReplies: true})
-	if err := service.Varlink(h.server); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "socket")
-	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- h.server.Serve(ctx, l) }()
 	t.Cleanup(func() {
-		cancel()
-		if err := errors.Join(<-ended, manager.Close()); err != nil {
+		if err := manager.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	h.dial(path)
+	h.service = &machineapi.Service{Manager: manager, Auth: auth}
+	h.server = varlink.NewServer(varlink.Info{Vendor: "test"}, varlink.Options{AcceptFDs: true, CheckReplies: true})
+	if err := h.service.Varlink(h.server); err != nil {
+		t.Fatal(err)
+	}
+	h.dial(h.listen(h.server))
 	return h
+}
+
+// listen serves a server until the test ends, and returns its socket.
+func (h *varlinkHost) listen(server *varlink.Server) string {
+	h.t.Helper()
+	path := filepath.Join(h.t.TempDir(), "socket")
+	l, err := new(net.ListenConfig).Listen(h.t.Context(), "unix", path)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(ctx, l) }()
+	h.t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			h.t.Error(err)
+		}
+	})
+	return path
 }
 
 func (h *varlinkHost) dial(path string) {
@@ -165,6 +177,22 @@ func (h *varlinkHost) lookups(pid int) {
 		{`{"pid":` + text(pid) + `}`, "foo"},
 		{`{"pid":"` + text(pid) + `"}`, "foo"},
 		{`{"pid":{"pid":` + text(pid) + `}}`, "foo"},
+		{`{"pid":{"pid":"` + text(pid) + `","pidfdId":` + text(h.pidfdID(pid)) + `}}`, "foo"},
+		{`{"pid":{"pid":` + text(pid) + `,"pidfdId":1}}`, "io.systemd.Machine.NoSuchMachine"},
+		{`{"pid":{"pid":` + text(pid) + `,"bootId":"0123456789abcdef0123456789abcdef"}}`, "io.systemd.Machine.NoSuchMachine"},
+		{`{"pid":{"pid":` + text(pid) + `,"color":"red"}}`, varlink.ErrorInvalidParameter},
+		{`{"pid":{}}`, varlink.ErrorInvalidParameter},
+		{`{"pid":{"pid":0,"pidfdId":1}}`, varlink.ErrorInvalidParameter},
+		{`{"pid":"x"}`, varlink.ErrorInvalidParameter},
+		{`{"pid":true}`, varlink.ErrorInvalidParameter},
+		{`{"pid":1.5}`, varlink.ErrorInvalidParameter},
+		{`{"pid":4294967296}`, varlink.ErrorInvalidParameter},
+		{`{"pid":0}`, "io.systemd.Machine.NoSuchMachine"}, // the caller is the test
+		{`{"pid":"0"}`, "io.systemd.Machine.NoSuchMachine"},
+		{`{"pid":1}`, "io.systemd.Machine.NoSuchMachine"},
+		{`{"pid":null,"name":"foo"}`, "foo"},
+		{`{"name":""}`, varlink.ErrorInvalidParameter},
+		{`{"name":"bar","pid":` + text(pid) + `}`, "io.systemd.Machine.NoSuchMachine"},
 		{`{"name":"foo","pid":` + text(pid) + `}`, "foo"},
 		{`{"name":".host","pid":` + text(pid) + `}`, "io.systemd.Machine.NoSuchMachine"},
 		{`{"name":"bar"}`, "io.systemd.Machine.NoSuchMachine"},
@@ -185,6 +213,17 @@ func (h *varlinkHost) lookups(pid int) {
 			h.t.Errorf("List %s: %q (%v), want %q", test.in, got, err, test.want)
 		}
 	}
+}
+
+// pidfdID is the inode number of a process's pidfd.
+func (h *varlinkHost) pidfdID(pid int) int {
+	h.t.Helper()
+	p, err := machined.OpenProcess(pid)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer p.Close()
+	return int(p.PIDFDID)
 }
 
 func text(n int) string {
@@ -215,18 +254,6 @@ func TestTerminateOverVarlink(t *testing.T) {
 	}
 	if err := h.client.Terminate(t.Context(), machined.HostName); !errors.Is(err, machined.ErrNotSupported) {
 		t.Errorf("terminate the host: %v", err)
-	}
-	for _, bad := range []map[string]any{
-		{"name": "a_b", "class": "container"},
-		{"name": "", "class": "container"},
-		{"name": "x", "class": "host"},
-		{"name": "x", "class": "container", "leader": 1},
-		{"name": "x", "class": "container", "id": "12"},
-		{"name": "x"},
-	} {
-		if err := h.register(bad); !isError(err, varlink.ErrorInvalidParameter) {
-			t.Errorf("%v: %v", bad, err)
-		}
 	}
 }
 
@@ -331,16 +358,21 @@ func (nobody) Check(context.Context, polkit.Subject, string, map[string]string, 
 
 func TestDeniedOverVarlink(t *testing.T) {
 	h := newVarlinkHost(t, nobody{})
+	if err := os.MkdirAll(filepath.Join(h.pool, "foo"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for method, in := range map[string]map[string]any{
-		"io.systemd.Machine.Register":       {"name": "foo", "class": "container", "leader": h.leader()},
-		"io.systemd.Machine.List":           {"name": ".host", "acquireMetadata": "yes"},
-		"io.systemd.Machine.Terminate":      {"name": ".host"},
-		"io.systemd.Machine.Kill":           {"name": ".host", "signal": 1},
-		"io.systemd.MachineImage.Remove":    {"name": "foo"},
-		"io.systemd.MachineImage.Clone":     {"name": "foo", "newName": "bar"},
-		"io.systemd.MachineImage.Update":    {"name": "foo"},
-		"io.systemd.MachineImage.CleanPool": {"mode": "all"},
-		"io.berth.Machine.Start":            {"name": "foo"},
+		"io.systemd.Machine.Register":          {"name": "foo", "class": "container", "leader": h.leader()},
+		"io.systemd.Machine.List":              {"name": ".host", "acquireMetadata": "yes"},
+		"io.systemd.Machine.Terminate":         {"name": ".host"},
+		"io.systemd.Machine.Kill":              {"name": ".host", "signal": 1},
+		"io.systemd.MachineImage.Remove":       {"name": "foo"},
+		"io.systemd.MachineImage.Clone":        {"name": "foo", "newName": "bar"},
+		"io.systemd.MachineImage.Update":       {"name": "foo"},
+		"io.systemd.MachineImage.List":         {"name": "foo", "acquireMetadata": "graceful"},
+		"io.systemd.MachineImage.SetPoolLimit": {"limit": 1},
+		"io.systemd.MachineImage.CleanPool":    {"mode": "all"},
+		"io.berth.Machine.Start":               {"name": "foo"},
 	} {
 		_, err := h.raw.Call(t.Context(), method, in, nil)
 		if !errors.Is(err, varlink.PermissionDenied()) && !errors.Is(err, varlink.ExpectedMore()) {
@@ -357,10 +389,48 @@ func TestUnimplemented(t *testing.T) {
 	h := newVarlinkHost(t, rootOnly)
 	want := []string{
 		"io.systemd.Machine.BindMount", "io.systemd.Machine.CopyFrom", "io.systemd.Machine.CopyTo",
-		"io.systemd.Machine.MapFrom", "io.systemd.Machine.MapTo", "io.systemd.Machine.Open",
-		"io.systemd.Machine.OpenRootDirectory", "io.systemd.MachineImage.SetPoolLimit",
+		"io.systemd.Machine.Open", "io.systemd.Machine.OpenRootDirectory",
 	}
 	if got := h.server.Unimplemented(); !slices.Equal(got, want) {
 		t.Errorf("without handlers: %q", got)
+	}
+}
+
+// What a machine does not have is told by its own name, and left out by who is
+// graceful.
+func TestMetadataOfMachines(t *testing.T) {
+	h := newVarlinkHost(t, rootOnly)
+	for name, class := range map[string]string{"shared": "container", "vm": "vm"} {
+		if err := h.register(map[string]any{"name": name, "class": class, "leader": h.leader()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ in, want string }{
+		{`{"name":"shared","acquireMetadata":"yes"}`, "io.systemd.Machine.NoPrivateNetworking"},
+		{`{"name":"vm","acquireMetadata":"yes"}`, "io.systemd.Machine.NotAvailable"},
+		{`{"name":"none","acquireMetadata":"yes"}`, "io.systemd.Machine.NoSuchMachine"},
+	} {
+		if got := outcome(t, h.raw, "io.systemd.Machine.List", c.in); got != c.want {
+			t.Errorf("%s: %s, want %s", c.in, got, c.want)
+		}
+	}
+	for _, c := range []struct {
+		name, acquire  string
+		release, shift bool
+	}{
+		{"shared", "no", false, false},
+		{"shared", "graceful", true, true},
+		{"vm", "graceful", false, false},
+		{machined.HostName, "no", false, false},
+		{machined.HostName, "yes", true, true},
+	} {
+		var m machineapi.Machine
+		in := map[string]string{"name": c.name, "acquireMetadata": c.acquire}
+		if _, err := h.raw.Call(t.Context(), "io.systemd.Machine.List", in, &m); err != nil {
+			t.Errorf("%v: %v", in, err)
+		}
+		if (len(m.OSRelease) > 0) != c.release || (m.UIDShift != nil) != c.shift {
+			t.Errorf("%v: release %q, shift %v", in, m.OSRelease, m.UIDShift)
+		}
 	}
 }

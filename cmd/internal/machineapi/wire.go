@@ -51,17 +51,18 @@ type Address struct {
 	Address []int `json:"address"`
 }
 
-// Machine is one reply of io.systemd.Machine.List.
+// Machine is one reply of io.systemd.Machine.List, in the order of the stock
+// daemon: people compare what varlinkctl prints.
 type Machine struct {
 	Name              string         `json:"name"`
 	ID                string         `json:"id,omitempty"`
-	Service           string         `json:"service,omitempty"`
 	Class             machined.Class `json:"class"`
-	Leader            *ProcessID     `json:"leader,omitempty"`
-	Supervisor        *ProcessID     `json:"supervisor,omitempty"`
+	Service           string         `json:"service,omitempty"`
 	RootDirectory     string         `json:"rootDirectory,omitempty"`
 	Unit              string         `json:"unit,omitempty"`
 	Subgroup          string         `json:"subgroup,omitempty"`
+	Leader            *ProcessID     `json:"leader,omitempty"`
+	Supervisor        *ProcessID     `json:"supervisor,omitempty"`
 	Timestamp         *Timestamp     `json:"timestamp,omitempty"`
 	VSockCID          *uint32        `json:"vSockCid,omitempty"`
 	SSHAddress        string         `json:"sshAddress,omitempty"`

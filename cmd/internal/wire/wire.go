@@ -23,8 +23,17 @@ type Authorizer interface {
 func Authorize(
 	ctx context.Context, auth Authorizer, call *varlink.Call, action string, details map[string]string, interactive bool,
 ) error {
+	return Denied(auth.Check(ctx, Subject(call), action, details, interactive))
+}
+
+// Subject is the peer of a call as those who decide about it want to know it.
+func Subject(call *varlink.Call) polkit.Subject {
 	peer := call.Peer()
-	err := auth.Check(ctx, polkit.Subject{UID: peer.UID, PID: peer.PID, PIDFD: peer.PIDFD}, action, details, interactive)
+	return polkit.Subject{UID: peer.UID, PID: peer.PID, PIDFD: peer.PIDFD}
+}
+
+// Denied names a refusal as Varlink does.
+func Denied(err error) error {
 	switch {
 	case errors.Is(err, polkit.ErrInteractive):
 		return &varlink.Error{Name: "io.systemd.InteractiveAuthenticationRequired"}

@@ -1,4 +1,5 @@
-package images
+// Package inside reads small files of an image, whatever is planted there.
+package inside
 
 import (
 	"errors"
@@ -9,15 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// insideMax is how much is read of a file inside an image.
-const insideMax = 64 << 10
+// Max is how much a file inside an image may have, in bytes.
+const Max = 64 << 10
 
-// readInside reads a small regular file inside an image. Symlinks, absolute
+// ErrNotRegular says that there is something else than a file.
+var ErrNotRegular = errors.New("it is no regular file")
+
+// Read reads a small regular file inside an image. Symlinks, absolute
 // ones too, are resolved as if the image were the root of the file system, and
 // nothing but a regular file is opened: a device or fifo planted there is never
 // touched.
-func readInside(root *os.File, path string) (_ []byte, err error) {
-	probe, err := openInside(root, path)
+func Read(root *os.File, path string) (_ []byte, err error) {
+	probe, err := Open(root, path)
 	if err != nil {
 		return nil, err
 	}
@@ -27,25 +31,25 @@ func readInside(root *os.File, path string) (_ []byte, err error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("read %s in image: %w: it is no regular file", path, ErrNotSupported)
+		return nil, fmt.Errorf("read %s in image: %w", path, ErrNotRegular)
 	}
 	f, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", probe.Fd()), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read %s in image: %w", path, err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, insideMax+1))
+	data, err := io.ReadAll(io.LimitReader(f, Max+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s in image: %w", path, err)
 	}
-	if len(data) > insideMax {
-		return nil, fmt.Errorf("read %s in image: it is larger than %d bytes", path, insideMax)
+	if len(data) > Max {
+		return nil, fmt.Errorf("read %s in image: it is larger than %d bytes", path, Max)
 	}
 	return data, nil
 }
 
-// openInside finds a file inside an image without opening what it is.
-func openInside(root *os.File, path string) (*os.File, error) {
+// Open finds a file inside an image without opening what it is.
+func Open(root *os.File, path string) (*os.File, error) {
 	how := &unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,

@@ -1,0 +1,102 @@
+package diskread
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+
+	"berth/images/inside"
+	"berth/images/partition"
+)
+
+// diskFD is where the process has the disk.
+const diskFD = 3
+
+// Main is the whole life of the process; the result is its exit status.
+func Main(paths []string) int {
+	disk := os.NewFile(diskFD, "disk")
+	if disk == nil {
+		fmt.Fprintln(os.Stderr, "no disk was handed over")
+		return 1
+	}
+	var r result
+	files, err := read(disk, paths)
+	if err != nil {
+		r.Error, r.Unreadable = err.Error(), errors.Is(err, ErrUnreadable) || errors.Is(err, partition.ErrNoRoot)
+	}
+	r.Files = files
+	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func read(disk *os.File, paths []string) (files map[string][]byte, err error) {
+	if err := limitResources(); err != nil {
+		return nil, err
+	}
+	size, err := disk.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, fmt.Errorf("find size of disk: %w", err)
+	}
+	where, err := partition.Root(disk, size)
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: it has %d bytes only", ErrUnreadable, size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	kind, err := fileSystem(disk, where.Offset)
+	if err != nil {
+		return nil, err
+	}
+	loop, err := attach(disk, where)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, loop.Close()) }()
+	root, err := mount(kind, loop.Name())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	if err := giveUpPrivileges(); err != nil {
+		return nil, err
+	}
+	files = map[string][]byte{}
+	for _, path := range paths {
+		// What is missing or planted there is none.
+		if data, err := inside.Read(root, path); err == nil {
+			files[path] = data
+		}
+	}
+	return files, nil
+}
+
+// limitResources keeps a process that lost its way from doing so for long.
+func limitResources() error {
+	for which, value := range map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: 64, unix.RLIMIT_CPU: 20} {
+		if err := unix.Setrlimit(which, &unix.Rlimit{Cur: value, Max: value}); err != nil {
+			return fmt.Errorf("limit resources: %w", err)
+		}
+	}
+	return nil
+}
+
+// giveUpPrivileges leaves a process that may read what everybody may, and what
+// is root's.
+func giveUpPrivileges() error {
+	if _, err := cap.Prctlw(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("give up new privileges: %w", err)
+	}
+	if err := cap.NewSet().SetProc(); err != nil {
+		return fmt.Errorf("give up capabilities: %w", err)
+	}
+	return nil
+}
