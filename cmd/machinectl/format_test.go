@@ -207,6 +207,9 @@ func TestGroupDir(t *testing.T) {
 			t.Errorf("%q: %q, want %q", groups, got, want)
 		}
 	}
+	if got := groupDir(mounts, "0::/a/init.scope\n", "-.slice", ""); got != "/sys/fs/cgroup/unified/a" {
+		t.Errorf("of the host: %q", got)
+	}
 	if got := groupDir("", "0::/machine-a.scope\n", "machine-a.scope", ""); got != "" {
 		t.Errorf("without cgroup v2: %q", got)
 	}

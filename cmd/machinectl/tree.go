@@ -97,6 +97,9 @@ func processTree(m machineapi.Machine) string {
 	return out.String()
 }
 
+// rootUnit is the unit of the whole host.
+const rootUnit = "-.slice"
+
 // groupDir is the directory of a unit, or of its subgroup, that a process is in.
 func groupDir(mounts, groups, unit, subgroup string) string {
 	top := ""
@@ -111,6 +114,9 @@ func groupDir(mounts, groups, unit, subgroup string) string {
 		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
 		if !ok || top == "" {
 			continue
+		}
+		if unit == rootUnit {
+			return filepath.Join(top, strings.TrimSuffix(path, "/init.scope"))
 		}
 		components := strings.Split(path, "/")
 		if i := slices.Index(components, unit); i >= 0 {

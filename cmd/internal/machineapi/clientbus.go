@@ -57,10 +57,7 @@ func (c *BusClient) call(ctx context.Context, o object, iface, method string, re
 		msg.Flags |= dbus.FlagAllowInteractiveAuthorization
 	}
 	done := make(chan *dbus.Call, 1)
-	sent := c.conn.SendWithContext(ctx, msg, done)
-	if sent.Err != nil {
-		return fmt.Errorf("call %s: %w", method, sent.Err)
-	}
+	c.conn.SendWithContext(ctx, msg, done) // what it returns comes through the channel as well
 	reply := <-done
 	if reply.Err != nil {
 		return callError(ctx, method, reply.Err)
