@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 
 	"berth/cmd/internal/varlink"
@@ -241,7 +240,8 @@ func explained(name string, err error) error {
 		return errDenied
 	case varlink.ErrorSystem:
 		// Ours tells more than the number, the stock machined does not.
-		if errno, ok := errors.AsType[syscall.Errno](err); ok && !strings.Contains(e.Error(), errno.Error()) {
+		var in struct{ Message string }
+		if errno, ok := errors.AsType[syscall.Errno](err); ok && e.Decode(&in) == nil && in.Message == "" {
 			return errno
 		}
 	case varlink.ErrorMethodNotFound, varlink.ErrorMethodNotImplemented:
