@@ -111,7 +111,7 @@ func (t *tool) dial(ctx context.Context) (daemon, error) {
 	}
 	bus, err := t.dialBus(ctx)
 	if errors.Is(err, machineapi.ErrNoBus) {
-		return client, nil // it does most things, better than nothing
+		return struct{ daemon }{client}, nil // without what is ours alone
 	}
 	return bus, errors.Join(err, client.Close())
 }

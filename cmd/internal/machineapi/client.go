@@ -213,6 +213,9 @@ func explained(name string, err error) error {
 	case imageName + ".NoSuchImage", berthName + ".NoSuchImage":
 		return fmt.Errorf("no image '%s' known: %w", name, images.ErrNotFound)
 	case machineName + ".NotSupported", imageName + ".NotSupported", berthName + ".NotSupported":
+		if name == "" {
+			return errors.New("this host does not support it")
+		}
 		return fmt.Errorf("'%s': %w", name, machined.ErrNotSupported)
 	case machineName + ".NoIPC":
 		return fmt.Errorf("machine '%s' has no system bus: its init cannot be asked for a terminal", name)

@@ -32,15 +32,16 @@ type JobError struct {
 	Reason string
 }
 
-// Error tells what happened to the unit.
+// Error tells what happened to the unit, and where more about it is.
 func (e *JobError) Error() string {
-	if reason := serviceFailures[e.Reason]; reason != "" {
-		return fmt.Sprintf("%s did not start: %s", e.Unit, reason)
+	reason := serviceFailures[e.Reason]
+	if reason == "" {
+		reason = jobFailures[e.Result]
 	}
-	if reason := jobFailures[e.Result]; reason != "" {
-		return fmt.Sprintf("%s did not start: %s", e.Unit, reason)
+	if reason == "" {
+		reason = fmt.Sprintf("its job ended with '%s'", e.Result)
 	}
-	return fmt.Sprintf("%s did not start: its job ended with '%s'", e.Unit, e.Result)
+	return fmt.Sprintf("%[1]s did not start: %[2]s; see 'systemctl status %[1]s' and 'journalctl -xeu %[1]s'", e.Unit, reason)
 }
 
 var serviceFailures = map[string]string{
