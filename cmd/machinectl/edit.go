@@ -39,7 +39,7 @@ func (t *tool) edit(ctx context.Context, arguments []string) error {
 }
 
 // editCopy opens an editor on a copy of the file at path, and puts the copy at
-// target when it was changed.
+// target. Nothing happens if it is empty then, or the same as what is there.
 func (t *tool) editCopy(ctx context.Context, path, target string) (err error) {
 	before, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -68,7 +68,7 @@ func (t *tool) editCopy(ctx context.Context, path, target string) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(bytes.TrimSpace(after)) == 0 || bytes.Equal(before, after) {
+	if len(bytes.TrimSpace(after)) == 0 || path == target && bytes.Equal(before, after) {
 		t.say("%s: nothing was changed.", target)
 		return nil
 	}

@@ -85,6 +85,9 @@ func (t *tool) cat(ctx context.Context, arguments []string) error {
 		heading := cli.Style("0;34").Text("# "+cli.Printable(path), t.Colors())
 		fmt.Fprintf(&out, "%s\n%s", heading, printableLines(string(text)))
 	}
+	if out.Len() == 0 {
+		return failed
+	}
 	err := t.Page(ctx, func(w io.Writer) error {
 		if _, err := out.WriteTo(w); err != nil {
 			return fmt.Errorf("print settings: %w", err)

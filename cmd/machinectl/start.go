@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"berth/cmd/internal/cli"
 	"berth/cmd/internal/machineapi"
@@ -95,7 +94,8 @@ func (t *tool) unitsOf(ctx context.Context, d daemon, names []string) (units []s
 		if _, err := d.ImageProperties(ctx, name); err != nil {
 			return nil, missingImage(name, err)
 		}
-		units = append(units, "systemd-"+runner+"@"+escapeUnit(name)+".service")
+		// A machine's name is its own escaped form.
+		units = append(units, "systemd-"+runner+"@"+name+".service")
 	}
 	return units, nil
 }
@@ -105,18 +105,4 @@ func missingImage(name string, err error) error {
 		return &cli.UsageError{Text: fmt.Sprintf("Machine image '%s' does not exist.", name)}
 	}
 	return err
-}
-
-// escapeUnit writes a machine's name as the instance of a unit.
-func escapeUnit(name string) string {
-	var out strings.Builder
-	for i, b := range []byte(name) {
-		letter := b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9'
-		if letter || b == '_' || b == ':' || b == '.' && i > 0 {
-			out.WriteByte(b)
-			continue
-		}
-		fmt.Fprintf(&out, `\x%02x`, b)
-	}
-	return out.String()
 }
