@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"berth/cmd/internal/varlink"
@@ -18,7 +19,8 @@ type Client struct {
 	// Interactive lets machined have somebody asked for a password.
 	Interactive bool
 
-	conn *varlink.Client
+	conn  *varlink.Client
+	state string // directory of machined's state files
 }
 
 // Dial connects to the machined that listens at path.
@@ -27,7 +29,8 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to machined at %s: %w", path, err)
 	}
-	return &Client{Interactive: true, conn: conn}, nil
+	state := filepath.Join(filepath.Dir(filepath.Dir(path)), "machines")
+	return &Client{Interactive: true, conn: conn, state: state}, nil
 }
 
 // Close ends the connection.

@@ -1,6 +1,9 @@
 package machineapi
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,6 +56,22 @@ func TestLocalTargets(t *testing.T) {
 	} {
 		if got := target.Local(); got != want {
 			t.Errorf("%+v: local is %v", target, got)
+		}
+	}
+}
+
+func TestStateFields(t *testing.T) {
+	dir := t.TempDir()
+	text := "# comment\nNAME=m\nLEADER=42\nNETIF=\" 7 9 x\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "m"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := interfacesOf(dir, "m"); !slices.Equal(got, []int32{7, 9}) {
+		t.Errorf("links %v", got)
+	}
+	for name, want := range map[string]string{"m": "42", "none": "", "../m": ""} {
+		if got := stateField(dir, name, "LEADER"); got != want {
+			t.Errorf("leader of %q: %q", name, got)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func (c *Client) Offers(ctx context.Context) (bool, error) {
 func (c *Client) Describe(ctx context.Context, name string) (Description, error) {
 	m, err := c.Machine(ctx, name)
 	// A machine that is listed has a living leader.
-	return Description{Machine: m, State: string(machined.StateRunning), Interfaces: interfacesOf(name)}, err
+	return Description{Machine: m, State: string(machined.StateRunning), Interfaces: interfacesOf(c.state, name)}, err
 }
 
 // MachineProperties lists the properties of a machine as they are on D-Bus.

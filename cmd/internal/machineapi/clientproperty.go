@@ -187,8 +187,8 @@ func (d *Description) setText(name, value string) {
 }
 
 // interfacesOf reads the list of a machine's links from its state file.
-func interfacesOf(name string) (list []int32) {
-	for word := range strings.FieldsSeq(stateField(name, "NETIF")) {
+func interfacesOf(dir, name string) (list []int32) {
+	for word := range strings.FieldsSeq(stateField(dir, name, "NETIF")) {
 		if n, err := strconv.ParseInt(word, 10, 32); err == nil && n > 0 {
 			list = append(list, int32(n))
 		}
