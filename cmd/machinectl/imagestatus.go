@@ -19,7 +19,7 @@ func (t *tool) imageStatus(ctx context.Context, names []string) error {
 		var texts []string
 		var failed error
 		if len(names) == 0 {
-			list, err := d.ManagerProperties(ctx)
+			list, err := t.managerProperties(ctx, d)
 			if err != nil {
 				return err
 			}

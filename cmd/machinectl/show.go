@@ -24,7 +24,7 @@ func (t *tool) showEach(ctx context.Context, d daemon, names []string,
 	properties func(context.Context, string) ([]machineapi.Property, error),
 ) error {
 	if len(names) == 0 {
-		list, err := d.ManagerProperties(ctx)
+		list, err := t.managerProperties(ctx, d)
 		if err != nil {
 			return err
 		}
@@ -40,4 +40,19 @@ func (t *tool) showEach(ctx context.Context, d daemon, names []string,
 		lists = append(lists, formatProperties(list, time.Local))
 	}
 	return errors.Join(t.Page(ctx, func(w io.Writer) error { return t.objects(w, lists) }), failed)
+}
+
+// managerProperties asks over D-Bus where there is a bus: over Varlink machined
+// does not tell what the pool of images uses and may use.
+func (t *tool) managerProperties(ctx context.Context, d daemon) ([]machineapi.Property, error) {
+	if _, there := d.(*machineapi.BusClient); there {
+		return d.ManagerProperties(ctx)
+	}
+	if bus, err := t.dialBus(ctx); err == nil {
+		list, err := bus.ManagerProperties(ctx)
+		if err = errors.Join(err, bus.Close()); err == nil {
+			return list, nil
+		}
+	}
+	return d.ManagerProperties(ctx)
 }
