@@ -73,7 +73,7 @@ func (d Description) Properties() []Property {
 	if d.VSockCID != nil {
 		cid = *d.VSockCID
 	}
-	return []Property{
+	list := []Property{
 		{"Name", d.Name},
 		{"Id", id},
 		{"Timestamp", since.Realtime},
@@ -91,10 +91,11 @@ func (d Description) Properties() []Property {
 		{"VSockCID", cid},
 		{"SSHAddress", d.SSHAddress},
 		{"SSHPrivateKeyPath", d.SSHPrivateKeyPath},
-		{"ControlAddress", d.ControlAddress},
-		{"State", d.State},
-		{"UID", d.UID},
 	}
+	if d.ControlAddress != "" { // it has no place on D-Bus
+		list = append(list, Property{"ControlAddress", d.ControlAddress})
+	}
+	return append(list, Property{"State", d.State}, Property{"UID", d.UID})
 }
 
 // Properties are those of the image on D-Bus.
