@@ -2,43 +2,64 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"syscall"
 
-	"berth/cmd/internal/cli"
 	"berth/cmd/internal/machineapi"
-	"berth/images"
 	"berth/machined"
 )
 
-// start starts machines one after the other.
-func (t *tool) start(ctx context.Context, names []string) error {
-	if t.runner == "vmspawn" {
-		return errors.New("starting virtual machines is not supported yet: there is no runner for them")
+// order is what a machine is told to do: by what controls it, where it has
+// something like that, else by machined.
+type order struct {
+	instance string
+	machined func(context.Context, daemon, string) error
+}
+
+// signalLeader is an order that the machine's init takes as a signal. Nobody
+// waits for what it does then.
+func signalLeader(s syscall.Signal) func(context.Context, daemon, string) error {
+	return func(ctx context.Context, d daemon, name string) error {
+		return d.Kill(ctx, name, machined.KillLeader, s)
 	}
-	return t.each(func(ctx context.Context, c *machineapi.Client, name string) error {
-		err := c.Start(ctx, name)
-		if errors.Is(err, images.ErrNotFound) {
-			return &cli.UsageError{Text: fmt.Sprintf("Machine image '%s' does not exist.", name)}
-		}
+}
+
+var (
+	orderPowerOff  = order{machineapi.InstancePowerOff, signalLeader(signalPowerOff)}
+	orderReboot    = order{machineapi.InstanceReboot, signalLeader(signalReboot)}
+	orderTerminate = order{machineapi.InstanceTerminate, func(ctx context.Context, d daemon, name string) error {
+		return d.Terminate(ctx, name)
+	}}
+	orderPause  = order{machineapi.InstancePause, uncontrolled}
+	orderResume = order{machineapi.InstanceResume, uncontrolled}
+)
+
+func uncontrolled(ctx context.Context, d daemon, name string) error {
+	if _, err := d.MachineProperties(ctx, name); err != nil {
 		return err
-	})(ctx, names)
+	}
+	return fmt.Errorf("machine '%s' has no control socket: only some virtual machines have one", name)
 }
 
-// powerOff tells the machine's init to power off. It does not wait for it.
-func powerOff(ctx context.Context, c *machineapi.Client, name string) error {
-	return c.Kill(ctx, name, machined.KillLeader, signalPowerOff)
+// give returns a verb that gives an order.
+func (t *tool) give(o order) func(context.Context, []string) error {
+	return t.each(func(ctx context.Context, d daemon, name string) error {
+		return t.order(ctx, d, name, o)
+	})
 }
 
-// reboot tells the machine's init to reboot.
-func reboot(ctx context.Context, c *machineapi.Client, name string) error {
-	return c.Kill(ctx, name, machined.KillLeader, signalReboot)
+func (t *tool) order(ctx context.Context, d daemon, name string, o order) error {
+	controlled := false
+	err := t.controlling(ctx, name, func(i *machineapi.Instance) error {
+		controlled = true
+		return i.Order(ctx, o.instance)
+	})
+	if controlled || err != nil {
+		return err
+	}
+	return o.machined(ctx, d, name)
 }
 
-func terminate(ctx context.Context, c *machineapi.Client, name string) error {
-	return c.Terminate(ctx, name)
-}
-
-func (t *tool) kill(ctx context.Context, c *machineapi.Client, name string) error {
-	return c.Kill(ctx, name, t.whom, t.signal)
+func (t *tool) kill(ctx context.Context, d daemon, name string) error {
+	return d.Kill(ctx, name, t.whom, t.signal)
 }

@@ -17,6 +17,15 @@ import (
 // container engines use.
 const statusNotRun = 125
 
+// commandRunner is a machined that runs commands without a terminal.
+type commandRunner interface {
+	Exec(ctx context.Context, name string, command machineapi.Command, stdin, stdout, stderr *os.File) (int, error)
+}
+
+var _ commandRunner = (*machineapi.Client)(nil)
+
+var errNoExec = errors.New("the machined that runs here cannot run commands without a terminal: use 'machinectl shell'")
+
 // exec runs a command in a machine, with our own standard streams. The run ends
 // with the command, and its exit status becomes ours.
 func (t *tool) exec(ctx context.Context, args []string) error {
@@ -24,7 +33,7 @@ func (t *tool) exec(ctx context.Context, args []string) error {
 	if command[0] == "--" {
 		command = command[1:]
 	}
-	user, machine, err := t.target(name)
+	user, machine, err := t.userAndMachine(name)
 	if err != nil {
 		return &cli.Exit{Status: statusNotRun, Err: err}
 	}
@@ -32,7 +41,11 @@ func (t *tool) exec(ctx context.Context, args []string) error {
 		return &cli.Exit{Status: statusNotRun, Err: &cli.UsageError{Text: "Too few arguments."}}
 	}
 	status := 0
-	err = t.connected(ctx, func(c *machineapi.Client) (err error) {
+	err = t.allowed(ctx, func(d daemon) (err error) {
+		c, ok := d.(commandRunner)
+		if !ok {
+			return errNoExec
+		}
 		status, err = c.Exec(ctx, machine, machineapi.Command{
 			Argv: command, Env: t.commandEnvironment(), User: user, Dir: t.directory,
 		}, t.Stdin, t.Stdout, t.Stderr)
@@ -58,8 +71,8 @@ func execEnd(ctx context.Context, status int, err error) error {
 	return nil
 }
 
-// target splits [USER@]NAME.
-func (t *tool) target(text string) (user, machine string, err error) {
+// userAndMachine splits [USER@]NAME.
+func (t *tool) userAndMachine(text string) (user, machine string, err error) {
 	user, machine = t.uid, text
 	if before, after, ok := strings.Cut(text, "@"); ok {
 		if before == "" {

@@ -71,11 +71,18 @@ func TestAddressesInLists(t *testing.T) {
 
 func TestStatusOfOddMachines(t *testing.T) {
 	vsock := uint32(3)
-	got := machineStatus(machineapi.Machine{
-		Name: "a\x1b[2J", Class: "vm", UID: 1000, VSockCID: &vsock, Leader: &machineapi.ProcessID{PID: 7},
-		Addresses: []machineapi.Address{{Address: []int{10, 0, 0, 2}}, {Address: []int{10, 0, 0, 3}}},
-	}, statusContext{time.UTC, time.Now(), func(int) string { return "" }})
-	want := "a\\x1b[2J\n\t  Leader: 7\n\t   Class: vm\n\t     UID: 1000\n\t Address: 10.0.0.2\n\t          10.0.0.3\n"
+	nobody := func(int) string { return "" }
+	got := machineStatus(machineapi.Description{
+		Machine: machineapi.Machine{
+			Name: "a\x1b[2J", Class: "vm", UID: 1000, VSockCID: &vsock, Leader: &machineapi.ProcessID{PID: 7},
+			Addresses: []machineapi.Address{
+				{Address: []int{10, 0, 0, 2}}, {Address: []int{254, 128, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
+			},
+		},
+		Interfaces: []int32{9},
+	}, statusContext{time.UTC, time.Now(), nobody, nobody})
+	want := "a\\x1b[2J\n\t  Leader: 7\n\t   Class: vm\n\t     UID: 1000\n\t   Iface: 9\n" +
+		"\t Address: 10.0.0.2\n\t          fe80::1%9\n"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -115,18 +122,18 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-func TestTarget(t *testing.T) {
+func TestUserAndMachine(t *testing.T) {
 	for text, want := range map[string][2]string{
 		"m": {"dflt", "m"}, "alice@m": {"alice", "m"}, "alice@": {"alice", ".host"}, "": {"dflt", ".host"},
 	} {
 		tool, _ := toolFor(t, "--uid=dflt")
-		user, machine, err := tool.target(text)
+		user, machine, err := tool.userAndMachine(text)
 		if user != want[0] || machine != want[1] || err != nil {
 			t.Errorf("%q: %q, %q, %v", text, user, machine, err)
 		}
 	}
 	tool, _ := toolFor(t)
-	if _, _, err := tool.target("@m"); err == nil {
+	if _, _, err := tool.userAndMachine("@m"); err == nil {
 		t.Error("a user without name was taken")
 	}
 }
@@ -175,6 +182,14 @@ func TestForwardedOptions(t *testing.T) {
 	if diff := cmp.Diff(want, tool.forwardedOptions()); diff != "" {
 		t.Error(diff)
 	}
+	for option, forwarded := range map[string]string{
+		"--user": "--user", "-Hroot@h": "--host=root@h", "-Malice@.host": "--machine=alice@.host",
+	} {
+		tool, _ = toolFor(t, option)
+		if diff := cmp.Diff(append(want[:2:2], forwarded), tool.forwardedOptions()); diff != "" {
+			t.Error(diff)
+		}
+	}
 	tool, _ = toolFor(t)
 	if diff := cmp.Diff(want[:2], tool.forwardedOptions()); diff != "" {
 		t.Error(diff)
@@ -191,6 +206,9 @@ func TestGroupDir(t *testing.T) {
 		if got := groupDir(mounts, groups, "machine-a.scope", "payload"); got != want {
 			t.Errorf("%q: %q, want %q", groups, got, want)
 		}
+	}
+	if got := groupDir(mounts, "0::/a/init.scope\n", "-.slice", ""); got != "/sys/fs/cgroup/unified/a" {
+		t.Errorf("of the host: %q", got)
 	}
 	if got := groupDir("", "0::/machine-a.scope\n", "machine-a.scope", ""); got != "" {
 		t.Errorf("without cgroup v2: %q", got)

@@ -36,14 +36,16 @@ func (t *tool) forward(verb string) func(context.Context, []string) error {
 	}
 }
 
-// forwardedOptions is the beginning of the command line. What would lead to
-// another importd was refused before.
+// forwardedOptions is the beginning of the command line.
 func (t *tool) forwardedOptions() []string {
 	argv := []string{"importctl", "--class=machine"}
 	for _, option := range []struct {
 		name string
 		on   bool
 	}{
+		{"--user", t.target.User},
+		{"--host=" + t.target.Host, t.target.Host != ""},
+		{"--machine=" + t.target.Container, t.target.Container != ""},
 		{"--no-pager", t.NoPager},
 		{"--no-legend", t.noLegend},
 		{"--read-only", t.readOnly},

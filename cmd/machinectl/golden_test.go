@@ -110,13 +110,14 @@ func TestStatusLooksLikeThatOfSystemd(t *testing.T) {
 	run1 := named(t, replies[machineapi.Machine](t, "varlink-machine-list.json"),
 		func(m machineapi.Machine) bool { return m.Name == "run1" })
 	names := map[int]string{120: "init", 114: "systemd-nspawn"}
-	got := machineStatus(run1, statusContext{
-		time.UTC, time.UnixMicro(1795474514999999), func(pid int) string { return names[pid] },
+	got := machineStatus(machineapi.Description{Machine: run1, Interfaces: []int32{3}}, statusContext{
+		time.UTC, time.UnixMicro(1795474514999999),
+		func(pid int) string { return names[pid] },
+		func(index int) string { return map[int]string{3: "ve-run1"}[index] },
 	})
 	var want strings.Builder
 	for line := range strings.Lines(golden(t, "machinectl-status.txt")) {
-		// Varlink does not tell the interfaces; processes are those of the moment.
-		if !strings.Contains(line, "Iface:") && !strings.Contains(line, "─") {
+		if !strings.Contains(line, "─") { // processes are those of the moment
 			want.WriteString(line)
 		}
 	}
@@ -136,14 +137,18 @@ func TestPropertiesLookLikeThoseOfSystemd(t *testing.T) {
 		func(m machineapi.Machine) bool { return m.Name == "run1" })
 	tree := named(t, replies[machineapi.Image](t, "varlink-image-list.json"),
 		func(i machineapi.Image) bool { return i.Name == "tree" })
-	for name, list := range map[string][]property{
-		"machinectl-show.txt":         machineProperties(run1, time.UTC),
-		"machinectl-show-image.txt":   imageProperties(tree, time.UTC),
-		"machinectl-show-manager.txt": poolProperties(),
+	pool, err := (*machineapi.Client)(nil).ManagerProperties(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, list := range map[string][]machineapi.Property{
+		"machinectl-show.txt":         machineapi.Description{Machine: run1, State: "running"}.Properties(),
+		"machinectl-show-image.txt":   tree.Properties(),
+		"machinectl-show-manager.txt": pool,
 	} {
 		var out bytes.Buffer
 		tool, _ := toolFor(t)
-		if err := tool.printProperties(&out, list); err != nil {
+		if err := tool.printProperties(&out, formatProperties(list, time.UTC)); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(golden(t, name), out.String()); diff != "" {

@@ -14,8 +14,8 @@ import (
 )
 
 func (t *tool) listImages(ctx context.Context, _ []string) error {
-	return t.connected(ctx, func(c *machineapi.Client) error {
-		list, err := c.Images(ctx)
+	return t.connected(ctx, func(d daemon) error {
+		list, err := d.Images(ctx)
 		if err != nil {
 			return err
 		}
@@ -54,13 +54,13 @@ func timeCell(microseconds *int64, zone *time.Location) cli.Cell {
 }
 
 func (t *tool) clone(ctx context.Context, args []string) error {
-	return t.connected(ctx, func(c *machineapi.Client) error {
-		return c.Clone(ctx, args[0], args[1], t.readOnly)
+	return t.allowed(ctx, func(d daemon) error {
+		return step("clone the image", d.Clone(ctx, args[0], args[1], t.readOnly))
 	})
 }
 
 func (t *tool) rename(ctx context.Context, args []string) error {
-	return t.connected(ctx, func(c *machineapi.Client) error { return c.Rename(ctx, args[0], args[1]) })
+	return t.allowed(ctx, func(d daemon) error { return step("rename the image", d.Rename(ctx, args[0], args[1])) })
 }
 
 func (t *tool) setReadOnly(ctx context.Context, args []string) error {
@@ -71,15 +71,15 @@ func (t *tool) setReadOnly(ctx context.Context, args []string) error {
 			return &cli.UsageError{Text: fmt.Sprintf("'%s' is neither yes nor no.", args[1])}
 		}
 	}
-	return t.connected(ctx, func(c *machineapi.Client) error { return c.SetReadOnly(ctx, args[0], readOnly) })
+	return t.allowed(ctx, func(d daemon) error { return step("change the image", d.SetReadOnly(ctx, args[0], readOnly)) })
 }
 
-func remove(ctx context.Context, c *machineapi.Client, name string) error { return c.Remove(ctx, name) }
+func remove(ctx context.Context, d daemon, name string) error { return d.Remove(ctx, name) }
 
 // clean says what is gone even if not all could be removed.
 func (t *tool) clean(ctx context.Context, _ []string) error {
-	return t.connected(ctx, func(c *machineapi.Client) error {
-		removed, err := c.Clean(ctx, t.all)
+	return t.allowed(ctx, func(d daemon) error {
+		removed, err := d.Clean(ctx, t.all)
 		if !t.Quiet {
 			fmt.Fprint(t.Stdout, cleanReport(removed))
 		}
@@ -99,6 +99,10 @@ func cleanReport(removed []images.Removed) string {
 		}
 		out.WriteByte('\n')
 	}
-	fmt.Fprintf(&out, "Removed %d images in total. %s\n", len(removed), freed(total))
+	fmt.Fprintf(&out, "Removed %d images in total.", len(removed))
+	if total > 0 {
+		fmt.Fprintf(&out, " %s", freed(total))
+	}
+	out.WriteByte('\n')
 	return out.String()
 }

@@ -2,31 +2,54 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"berth/cmd/internal/cli"
 	"berth/cmd/internal/machineapi"
+	"berth/images"
 )
 
-// imageStatus describes images, or their pool.
+// imageStatus describes images, or their pool. It prints what was found before
+// the first failure.
 func (t *tool) imageStatus(ctx context.Context, names []string) error {
-	if len(names) == 0 {
-		var out labelled
-		out.field("Path", poolPath())
-		return t.Page(ctx, func(w io.Writer) error { return printTexts(w, []string{out.String()}) })
-	}
-	return t.connected(ctx, func(c *machineapi.Client) error {
+	return t.connected(ctx, func(d daemon) error {
 		var texts []string
-		for _, name := range names {
-			i, err := c.Image(ctx, name)
+		var failed error
+		if len(names) == 0 {
+			list, err := t.managerProperties(ctx, d)
 			if err != nil {
 				return err
 			}
+			texts = []string{describePool(list)}
+		}
+		for _, name := range names {
+			i, err := d.Image(ctx, name)
+			if failed = err; err != nil {
+				break
+			}
 			texts = append(texts, describeImage(i, statusContext{zone: time.Local, now: time.Now()}))
 		}
-		return t.Page(ctx, func(w io.Writer) error { return printTexts(w, texts) })
+		return errors.Join(t.Page(ctx, func(w io.Writer) error { return printTexts(w, texts) }), failed)
 	})
+}
+
+// describePool shows where images are kept, and what they take there.
+func describePool(list []machineapi.Property) string {
+	var out labelled
+	for _, p := range list {
+		switch value := p.Value.(type) {
+		case string:
+			out.field(strings.TrimPrefix(p.Name, "Pool"), value)
+		case uint64:
+			if value != images.Unknown {
+				out.field(strings.TrimPrefix(p.Name, "Pool"), cli.FormatBytes(value))
+			}
+		}
+	}
+	return out.String()
 }
 
 func describeImage(i machineapi.Image, c statusContext) string {

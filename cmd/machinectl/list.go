@@ -13,8 +13,8 @@ import (
 )
 
 func (t *tool) list(ctx context.Context, _ []string) error {
-	return t.connected(ctx, func(c *machineapi.Client) error {
-		machines, err := c.Machines(ctx)
+	return t.connected(ctx, func(d daemon) error {
+		machines, err := d.Machines(ctx)
 		if err != nil {
 			return err
 		}

@@ -3,13 +3,14 @@
 //
 // One run, from the command line to the answer: main reads the options
 // (options.go) and finds the verb (verbs.go), whose method calls machined and
-// prints what it says: machines in list.go, status.go, show.go and control.go,
-// images in images.go and imagestatus.go, commands inside a machine in exec.go.
+// prints what it says: machines in list.go, status.go, show.go, start.go and
+// control.go, images in images.go and imagestatus.go, what happens inside a
+// machine in exec.go, session.go and copy.go. How machined is reached is in
+// daemon.go.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -17,7 +18,6 @@ import (
 
 	"berth/cmd/internal/cli"
 	"berth/cmd/internal/console"
-	"berth/cmd/internal/machineapi"
 )
 
 // version is set by the build.
@@ -62,7 +62,7 @@ type tool struct {
 }
 
 func newTool(c *console.Console) *tool {
-	return &tool{Console: c, options: options{json: cli.JSONOff, maxAddresses: 1, signal: syscall.SIGTERM}}
+	return &tool{Console: c, options: options{json: cli.JSONOff, maxAddresses: 1, lines: 10, signal: syscall.SIGTERM}}
 }
 
 func run(ctx context.Context, c *console.Console, args []string) error {
@@ -75,6 +75,8 @@ func run(ctx context.Context, c *console.Console, args []string) error {
 		return nil
 	case t.help:
 		return t.showHelp(ctx, nil)
+	case t.describe:
+		return t.introspect()
 	case t.version:
 		_, err := fmt.Fprintln(c.Stdout, "berth machinectl", version)
 		return err
@@ -82,11 +84,6 @@ func run(ctx context.Context, c *console.Console, args []string) error {
 	verb, rest, err := cli.FindVerb(t.verbs(), positional)
 	if err != nil {
 		return err
-	}
-	if verb.Name != "help" {
-		if err := t.elsewhere(); err != nil {
-			return err
-		}
 	}
 	return verb.Run(ctx, rest)
 }
@@ -101,28 +98,4 @@ func commandFollows(positional []string) bool {
 		return len(positional) == 3
 	}
 	return false
-}
-
-// connected calls a function with a client of machined.
-func (t *tool) connected(ctx context.Context, do func(*machineapi.Client) error) (err error) {
-	client, err := machineapi.Dial(ctx, machineapi.Socket)
-	if err != nil {
-		return console.Unreachable("machined", machineapi.Socket, err)
-	}
-	defer func() { err = errors.Join(err, client.Close()) }()
-	return do(client)
-}
-
-// each does the same to several names and stops at the first failure.
-func (t *tool) each(do func(context.Context, *machineapi.Client, string) error) func(context.Context, []string) error {
-	return func(ctx context.Context, names []string) error {
-		return t.connected(ctx, func(c *machineapi.Client) error {
-			for _, name := range names {
-				if err := do(ctx, c, name); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"berth/cmd/internal/cli"
 	"berth/cmd/internal/console"
+	"berth/cmd/internal/machineapi"
 	"berth/importd"
 	"berth/machined"
 	"berth/transfer/compress"
@@ -20,16 +21,17 @@ import (
 
 // options are those of the command line.
 type options struct {
-	help, version bool
+	help, version, describe bool
 
-	user            bool
-	host, container string
+	target machineapi.Target
 
 	// properties are what show prints; empty: all that are set.
 	properties []string
 	value      bool
 	all        bool
 
+	lines        int    // of the journal
+	journalMode  string // of journalctl's output
 	full         bool
 	maxAddresses int // 0: no column
 	json         cli.JSON
@@ -43,6 +45,8 @@ type options struct {
 	directory   string
 
 	readOnly      bool
+	mkdir         bool
+	now           bool
 	force         bool
 	noAskPassword bool
 	runner        string
@@ -54,14 +58,16 @@ func (t *tool) flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("machinectl", pflag.ContinueOnError)
 	f.BoolVarP(&t.help, "help", "h", false, "")
 	f.BoolVar(&t.version, "version", false, "")
+	f.BoolVar(&t.describe, "introspect-cli", false, "")
+	f.Lookup("introspect-cli").Hidden = true
 	f.BoolVar(&t.NoPager, "no-pager", false, "")
 	f.BoolVar(&t.noLegend, "no-legend", false, "")
 	f.BoolVarP(&t.Quiet, "quiet", "q", false, "")
 	f.BoolVar(&t.noAskPassword, "no-ask-password", false, "")
-	f.StringVarP(&t.host, "host", "H", "", "")
-	f.StringVarP(&t.container, "machine", "M", "", "")
-	f.BoolVar(&t.user, "user", false, "")
-	f.Var(console.Action(func() error { t.user = false; return nil }), "system", "")
+	f.VarP(console.Checked(t.setHost), "host", "H", "")
+	f.VarP(console.Checked(t.setContainer), "machine", "M", "")
+	f.BoolVar(&t.target.User, "user", false, "")
+	f.Var(console.Action(func() error { t.target.User = false; return nil }), "system", "")
 	f.Lookup("system").NoOptDefVal = "true"
 	t.outputFlags(f)
 	t.machineFlags(f)
@@ -76,7 +82,7 @@ func (t *tool) outputFlags(f *pflag.FlagSet) {
 	f.BoolVar(&t.value, "value", false, "")
 	f.BoolVarP(&t.all, "all", "a", false, "")
 	f.BoolVarP(&t.full, "full", "l", false, "")
-	f.VarP(console.Checked(checkLines), "lines", "n", "") // there is no journal to take lines from
+	f.VarP(console.Checked(t.setLines), "lines", "n", "")
 	f.Var(console.Checked(t.setMaxAddresses), "max-addresses", "")
 	f.VarP(console.Checked(t.setOutput), "output", "o", "")
 	f.Var(&t.json, "json", "")
@@ -90,10 +96,10 @@ func (t *tool) machineFlags(f *pflag.FlagSet) {
 	f.StringVar(&t.uid, "uid", "", "")
 	f.VarP(console.Checked(t.addEnvironment), "setenv", "E", "")
 	f.StringVar(&t.directory, "working-directory", "", "")
-	f.Bool("mkdir", false, "")
-	f.Bool("now", false, "")
+	f.BoolVar(&t.mkdir, "mkdir", false, "")
+	f.BoolVar(&t.now, "now", false, "")
 	f.Var(console.Checked(t.setRunner), "runner", "")
-	console.Letter(f, "V", func() error { t.runner = "vmspawn"; return nil })
+	console.Letter(f, "V", func() error { t.runner = runnerVM; return nil })
 }
 
 // imageFlags say how images are made.
@@ -118,10 +124,32 @@ func (t *tool) addValue(text string) error {
 	return t.addProperty(text)
 }
 
-func checkLines(text string) error {
-	if _, err := strconv.ParseUint(text, 10, 31); err != nil {
+func (t *tool) setLines(text string) error {
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
 		return errors.New("it must be a number")
 	}
+	t.lines = int(n)
+	return nil
+}
+
+func (t *tool) setHost(text string) error {
+	if text == "" || strings.HasPrefix(text, "-") {
+		return errors.New("it must be [USER@]HOST")
+	}
+	t.target.Host, t.target.Container = text, ""
+	return nil
+}
+
+func (t *tool) setContainer(text string) error {
+	_, name, given := strings.Cut(text, "@")
+	if !given {
+		name = text
+	}
+	if name != machined.HostName && (!given || name != "") && machined.ValidName(name) != nil {
+		return errors.New("it must be [USER@]MACHINE")
+	}
+	t.target.Container, t.target.Host = text, ""
 	return nil
 }
 
@@ -138,12 +166,13 @@ func (t *tool) setMaxAddresses(text string) error {
 	return nil
 }
 
-// setOutput takes all modes of the journal's output; only those for JSON change
-// what is printed here.
+// setOutput takes all modes of the journal's output; those for JSON are for lists
+// as well.
 func (t *tool) setOutput(text string) error {
 	mode, err := console.Choice(t.Console, text,
 		"short", "short-precise", "short-iso", "short-iso-precise", "short-full", "short-monotonic", "short-unix",
 		"short-delta", "json", "json-pretty", "json-sse", "json-seq", "cat", "verbose", "export", "with-unit")
+	t.journalMode = mode
 	switch mode {
 	case "json", "json-sse", "json-seq":
 		t.json = cli.JSONShort
@@ -159,7 +188,7 @@ func (t *tool) setWhom(text string) (err error) {
 }
 
 func (t *tool) setRunner(text string) (err error) {
-	t.runner, err = console.Choice(t.Console, text, "nspawn", "vmspawn")
+	t.runner, err = console.Choice(t.Console, text, runnerContainer, runnerVM)
 	return err
 }
 
@@ -198,17 +227,4 @@ func validVariable(name string) bool {
 		}
 	}
 	return name != ""
-}
-
-// elsewhere refuses what leads away from the system's own machined.
-func (o options) elsewhere() error {
-	switch {
-	case o.host != "":
-		return errors.New("--host is not supported yet: machined of another host can only be reached over D-Bus and ssh")
-	case o.container != "":
-		return errors.New("--machine is not supported yet: machined inside a machine can only be reached over its own D-Bus")
-	case o.user:
-		return errors.New("--user is not supported yet: there is no machined for the machines of a user")
-	}
-	return nil
 }

@@ -1,18 +1,72 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"berth/cmd/internal/cli"
+	"berth/cmd/internal/machineapi"
 )
 
 // property is one line of show.
 type property struct{ name, value string }
+
+// formatProperties writes values as people read them.
+func formatProperties(list []machineapi.Property, zone *time.Location) []property {
+	out := make([]property, len(list))
+	for i, p := range list {
+		out[i] = property{p.Name, formatProperty(p, zone)}
+	}
+	return out
+}
+
+func formatProperty(p machineapi.Property, zone *time.Location) string {
+	switch value := p.Value.(type) {
+	case string:
+		return value
+	case bool:
+		if value {
+			return "yes"
+		}
+		return "no"
+	case []byte:
+		return hex.EncodeToString(value)
+	case []int32:
+		words := make([]string, len(value))
+		for i, n := range value {
+			words[i] = strconv.Itoa(int(n))
+		}
+		return strings.Join(words, " ")
+	case uint32:
+		if p.Name == "UID" && value == math.MaxUint32 {
+			return "[not set]"
+		}
+		return strconv.FormatUint(uint64(value), 10)
+	case uint64:
+		return formatNumber(p.Name, value, zone)
+	}
+	return fmt.Sprint(p.Value)
+}
+
+// formatNumber is empty for a moment that is not known.
+func formatNumber(name string, n uint64, zone *time.Location) string {
+	switch {
+	case strings.HasSuffix(name, "Timestamp"):
+		if n == 0 || n > math.MaxInt64 {
+			return ""
+		}
+		return cli.FormatTime(time.UnixMicro(int64(n)), zone)
+	case n == math.MaxUint64 && (name == "Limit" || name == "LimitExclusive"):
+		return "infinity"
+	}
+	return strconv.FormatUint(n, 10)
+}
 
 // printProperties writes those that were asked for, or all that are set, in the
 // order of the list.
@@ -57,30 +111,4 @@ func (t *tool) objects(w io.Writer, lists [][]property) error {
 		}
 	}
 	return nil
-}
-
-// unset is what stands for a number that is not known.
-const unset = "18446744073709551615"
-
-// knownText is a size, or unset.
-func knownText(n *uint64, unset string) string {
-	if n == nil {
-		return unset
-	}
-	return strconv.FormatUint(*n, 10)
-}
-
-// timeText is empty for a moment that is not known.
-func timeText(microseconds *int64, zone *time.Location) string {
-	if microseconds == nil || *microseconds == 0 {
-		return ""
-	}
-	return cli.FormatTime(time.UnixMicro(*microseconds), zone)
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
 }

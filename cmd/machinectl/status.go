@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -13,18 +15,33 @@ import (
 	"berth/cmd/internal/machineapi"
 )
 
+// status describes machines, those before the first failure.
 func (t *tool) status(ctx context.Context, names []string) error {
-	return t.connected(ctx, func(c *machineapi.Client) error {
+	return t.connected(ctx, func(d daemon) error {
 		var texts []string
+		var failed error
 		for _, name := range names {
-			m, err := c.Machine(ctx, name)
-			if err != nil {
-				return err
+			m, err := d.Describe(ctx, name)
+			if failed = err; err != nil {
+				break
 			}
-			texts = append(texts, machineStatus(m, statusContext{time.Local, time.Now(), processName})+processTree(m))
+			text := machineStatus(m, t.statusContext())
+			texts = append(texts, text+t.processes(ctx, d, m.Machine)+t.journal(ctx, m))
 		}
-		return t.Page(ctx, func(w io.Writer) error { return printTexts(w, texts) })
+		return errors.Join(t.Page(ctx, func(w io.Writer) error { return printTexts(w, texts) }), failed)
 	})
+}
+
+// statusContext looks up processes and links only where they are ours.
+func (t *tool) statusContext() statusContext {
+	c := statusContext{
+		zone: time.Local, now: time.Now(),
+		comm: func(int) string { return "" }, link: func(int) string { return "" },
+	}
+	if t.target.Local() {
+		c.comm, c.link = processName, linkName
+	}
+	return c
 }
 
 // printTexts puts a blank line between texts.
@@ -39,7 +56,8 @@ func printTexts(w io.Writer, texts []string) error {
 type statusContext struct {
 	zone *time.Location
 	now  time.Time
-	comm func(pid int) string // the name of a process, "" if it cannot be told
+	comm func(pid int) string   // the name of a process, "" if it cannot be told
+	link func(index int) string // the name of a network link, likewise
 }
 
 func (c statusContext) moment(microseconds int64) string {
@@ -65,6 +83,26 @@ func processName(pid int) string {
 		return "" // it is gone
 	}
 	return strings.TrimSuffix(string(comm), "\n")
+}
+
+// linkName is the name of a network link of this host.
+func linkName(index int) string {
+	link, err := net.InterfaceByIndex(index)
+	if err != nil {
+		return "" // it is gone
+	}
+	return link.Name
+}
+
+// links are the names of network links, or their numbers.
+func (c statusContext) links(list []int32) string {
+	words := make([]string, len(list))
+	for i, index := range list {
+		if words[i] = c.link(int(index)); words[i] == "" {
+			words[i] = strconv.Itoa(int(index))
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // labelled is a text of lines with right-aligned labels.
@@ -93,7 +131,7 @@ func (l *labelled) field(label string, values ...string) {
 	}
 }
 
-func machineStatus(m machineapi.Machine, c statusContext) string {
+func machineStatus(m machineapi.Description, c statusContext) string {
 	var out labelled
 	out.WriteString(cli.Printable(m.Name))
 	if m.ID != "" {
@@ -114,7 +152,8 @@ func machineStatus(m machineapi.Machine, c statusContext) string {
 		out.field("UID", fmt.Sprint(m.UID))
 	}
 	out.field("Root", m.RootDirectory)
-	out.field("Address", addresses(m.Addresses)...)
+	out.field("Iface", c.links(m.Interfaces))
+	out.field("Address", scoped(addresses(m.Addresses), m.Interfaces)...)
 	out.field("OS", field(m.OSRelease, "PRETTY_NAME"))
 	if m.UIDShift != nil && *m.UIDShift != 0 {
 		out.field("ID Shift", fmt.Sprint(*m.UIDShift))
@@ -122,4 +161,17 @@ func machineStatus(m machineapi.Machine, c statusContext) string {
 	out.field("Unit", m.Unit)
 	out.field("Subgroup", m.Subgroup)
 	return out.String()
+}
+
+// scoped adds the link to addresses that mean nothing without it.
+func scoped(list []string, links []int32) []string {
+	if len(links) != 1 {
+		return list
+	}
+	for i, text := range list {
+		if strings.Contains(text, ":") {
+			list[i] = text + "%" + strconv.Itoa(int(links[0]))
+		}
+	}
+	return list
 }

@@ -2,8 +2,8 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,13 +14,71 @@ import (
 	"berth/cmd/internal/machineapi"
 )
 
-// processTree draws the processes of a machine, "" if they cannot be found. It
-// looks at the control group of the leader, up to the machine's own.
+// treeIndent is where the processes of a machine stand.
+const treeIndent = "\t\t  "
+
+// process is a process of a group.
+type process struct {
+	pid     int
+	command string
+}
+
+// group is a control group.
+type group struct {
+	name      string
+	processes []process
+	below     []*group
+}
+
+// child returns the group at a path below, made if it is not there.
+func (g *group) child(path string) *group {
+	if path == "" {
+		return g
+	}
+	name, rest, _ := strings.Cut(path, "/")
+	for _, b := range g.below {
+		if b.name == name {
+			return b.child(rest)
+		}
+	}
+	made := &group{name: name}
+	g.below = append(g.below, made)
+	return made.child(rest)
+}
+
+func (g *group) add(pid int, command string) {
+	g.processes = append(g.processes, process{pid, command})
+}
+
+// draw draws processes first, then the groups below.
+func (g *group) draw(out *strings.Builder, indent string) {
+	slices.SortFunc(g.processes, func(a, b process) int { return cmp.Compare(a.pid, b.pid) })
+	for i, p := range g.processes {
+		branch := "├─"
+		if i == len(g.processes)-1 && len(g.below) == 0 {
+			branch = "└─"
+		}
+		width := len(strconv.Itoa(g.processes[len(g.processes)-1].pid))
+		fmt.Fprintf(out, "%s%s%*d %s\n", indent, branch, width, p.pid, cli.Printable(p.command))
+	}
+	slices.SortFunc(g.below, func(a, b *group) int { return cmp.Compare(a.name, b.name) })
+	for i, b := range g.below {
+		branch, next := "├─", "│ "
+		if i == len(g.below)-1 {
+			branch, next = "└─", "  "
+		}
+		fmt.Fprintf(out, "%s%s%s\n", indent, branch, cli.Printable(b.name))
+		b.draw(out, indent+next)
+	}
+}
+
+// processTree draws the processes of a machine of this host, "" if they cannot be
+// found. It looks at the control group of the leader, up to the machine's own.
 func processTree(m machineapi.Machine) string {
 	if m.Leader == nil || m.Unit == "" {
 		return ""
 	}
-	group, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", m.Leader.PID))
+	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", m.Leader.PID))
 	if err != nil {
 		return "" // it has ended
 	}
@@ -28,14 +86,19 @@ func processTree(m machineapi.Machine) string {
 	if err != nil {
 		return ""
 	}
-	dir := groupDir(string(mounts), string(group), m.Unit, m.Subgroup)
+	dir := groupDir(string(mounts), string(groups), m.Unit, m.Subgroup)
 	if dir == "" {
 		return ""
 	}
 	var out strings.Builder
-	drawGroup(&out, dir, "\t\t  ")
+	if g := readGroup(dir); g != nil {
+		g.draw(&out, treeIndent)
+	}
 	return out.String()
 }
+
+// rootUnit is the unit of the whole host.
+const rootUnit = "-.slice"
 
 // groupDir is the directory of a unit, or of its subgroup, that a process is in.
 func groupDir(mounts, groups, unit, subgroup string) string {
@@ -52,6 +115,9 @@ func groupDir(mounts, groups, unit, subgroup string) string {
 		if !ok || top == "" {
 			continue
 		}
+		if unit == rootUnit {
+			return filepath.Join(top, strings.TrimSuffix(path, "/init.scope"))
+		}
 		components := strings.Split(path, "/")
 		if i := slices.Index(components, unit); i >= 0 {
 			return filepath.Join(top, filepath.Join(components[:i+1]...), subgroup)
@@ -60,32 +126,25 @@ func groupDir(mounts, groups, unit, subgroup string) string {
 	return ""
 }
 
-// drawGroup draws processes first, then the groups below.
-func drawGroup(out *strings.Builder, dir, indent string) {
-	pids := processesOf(dir)
-	var below []string
-	entries, _ := os.ReadDir(dir) // a group that is gone has nothing to draw
+// readGroup returns a group with all that is in it, nil if there is nothing.
+func readGroup(dir string) *group {
+	g := &group{name: filepath.Base(dir)}
+	for _, pid := range processesOf(dir) {
+		g.add(pid, commandLine(pid))
+	}
+	entries, _ := os.ReadDir(dir) // a group that is gone has nothing in it
 	for _, e := range entries {
-		if e.IsDir() && populated(filepath.Join(dir, e.Name())) {
-			below = append(below, e.Name())
+		if !e.IsDir() {
+			continue
+		}
+		if b := readGroup(filepath.Join(dir, e.Name())); b != nil {
+			g.below = append(g.below, b)
 		}
 	}
-	for i, pid := range pids {
-		branch := "├─"
-		if i == len(pids)-1 && len(below) == 0 {
-			branch = "└─"
-		}
-		width := len(strconv.Itoa(pids[len(pids)-1]))
-		fmt.Fprintf(out, "%s%s%*d %s\n", indent, branch, width, pid, commandLine(pid))
+	if len(g.processes)+len(g.below) == 0 {
+		return nil
 	}
-	for i, name := range below {
-		branch, next := "├─", "│ "
-		if i == len(below)-1 {
-			branch, next = "└─", "  "
-		}
-		fmt.Fprintf(out, "%s%s%s\n", indent, branch, cli.Printable(name))
-		drawGroup(out, filepath.Join(dir, name), indent+next)
-	}
+	return g
 }
 
 func processesOf(dir string) []int {
@@ -99,31 +158,26 @@ func processesOf(dir string) []int {
 			pids = append(pids, pid)
 		}
 	}
-	slices.Sort(pids)
 	return pids
 }
 
-func populated(dir string) bool {
-	found := false
-	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // groups come and go
-		}
-		if e.IsDir() && len(processesOf(path)) > 0 {
-			found = true
-			return fs.SkipAll
-		}
-		return nil
-	})
-	return found
-}
-
-// commandLine is what a process was started with, its name in brackets if it
-// has none.
+// commandLine is what a process was started with, quoted where a shell would
+// want it, or its name in brackets if that is not known.
 func commandLine(pid int) string {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil || len(text) == 0 {
-		return "[" + cli.Printable(processName(pid)) + "]"
+		return "[" + processName(pid) + "]"
 	}
-	return cli.Printable(string(bytes.ReplaceAll(bytes.TrimRight(text, "\x00"), []byte{0}, []byte{' '})))
+	var words []string
+	for word := range bytes.SplitSeq(bytes.TrimRight(text, "\x00"), []byte{0}) {
+		words = append(words, quoted(string(word)))
+	}
+	return strings.Join(words, " ")
+}
+
+func quoted(word string) string {
+	if word != "" && !strings.ContainsAny(word, " \t\n\"\\`$'()<>|&;!?*[]{}#") {
+		return word
+	}
+	return `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`, "`", "\\`", "$", `\$`).Replace(word) + `"`
 }

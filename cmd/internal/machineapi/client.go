@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"berth/cmd/internal/varlink"
@@ -14,7 +15,13 @@ import (
 )
 
 // Client talks to machined over Varlink.
-type Client struct{ conn *varlink.Client }
+type Client struct {
+	// Interactive lets machined have somebody asked for a password.
+	Interactive bool
+
+	conn  *varlink.Client
+	state string // directory of machined's state files
+}
 
 // Dial connects to the machined that listens at path.
 func Dial(ctx context.Context, path string) (*Client, error) {
@@ -22,7 +29,8 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to machined at %s: %w", path, err)
 	}
-	return &Client{conn}, nil
+	state := filepath.Join(filepath.Dir(filepath.Dir(path)), "machines")
+	return &Client{Interactive: true, conn: conn, state: state}, nil
 }
 
 // Close ends the connection.
@@ -65,17 +73,17 @@ func (c *Client) Machine(ctx context.Context, name string) (Machine, error) {
 
 // Start starts a machine from the image of that name.
 func (c *Client) Start(ctx context.Context, name string) error {
-	return c.call(ctx, name, berthName+".Start", interactively(map[string]any{"name": name}), nil)
+	return c.call(ctx, name, berthName+".Start", c.interactively(map[string]any{"name": name}), nil)
 }
 
 // Terminate ends a machine.
 func (c *Client) Terminate(ctx context.Context, name string) error {
-	return c.call(ctx, name, machineName+".Terminate", interactively(map[string]any{"name": name}), nil)
+	return c.call(ctx, name, machineName+".Terminate", c.interactively(map[string]any{"name": name}), nil)
 }
 
 // Kill sends a signal to processes of a machine; whom may be empty for all.
 func (c *Client) Kill(ctx context.Context, name string, whom machined.KillWhom, sig syscall.Signal) error {
-	in := interactively(map[string]any{"name": name, "signal": int(sig)})
+	in := c.interactively(map[string]any{"name": name, "signal": int(sig)})
 	if whom != "" {
 		in["whom"] = whom
 	}
@@ -106,7 +114,7 @@ func (e *ExecError) Error() string { return e.Reason }
 func (c *Client) Exec(ctx context.Context, name string, command Command, stdin, stdout, stderr *os.File) (int, error) {
 	in := execParameters{
 		Name: name, Command: command.Argv, User: command.User,
-		Environment: command.Env, WorkingDirectory: command.Dir, Interactive: true,
+		Environment: command.Env, WorkingDirectory: command.Dir, Interactive: c.Interactive,
 	}
 	var out execResult
 	err := c.call(ctx, name, berthName+".Exec", in, &out, stdio(stdin, stdout, stderr)...)
@@ -128,35 +136,31 @@ func (c *Client) Image(ctx context.Context, name string) (Image, error) {
 // Clone copies an image.
 func (c *Client) Clone(ctx context.Context, name, newName string, readOnly bool) error {
 	in := map[string]any{"name": name, "newName": newName, "readOnly": readOnly}
-	return c.call(ctx, name, imageName+".Clone", interactively(in), nil)
+	return c.call(ctx, name, imageName+".Clone", c.interactively(in), nil)
 }
 
 // Rename gives an image another name.
 func (c *Client) Rename(ctx context.Context, name, newName string) error {
-	return c.call(ctx, name, imageName+".Update", interactively(map[string]any{"name": name, "newName": newName}), nil)
+	return c.call(ctx, name, imageName+".Update", c.interactively(map[string]any{"name": name, "newName": newName}), nil)
 }
 
 // SetReadOnly marks an image read-only or writable.
 func (c *Client) SetReadOnly(ctx context.Context, name string, readOnly bool) error {
-	return c.call(ctx, name, imageName+".Update", interactively(map[string]any{"name": name, "readOnly": readOnly}), nil)
+	return c.call(ctx, name, imageName+".Update", c.interactively(map[string]any{"name": name, "readOnly": readOnly}), nil)
 }
 
 // Remove removes an image.
 func (c *Client) Remove(ctx context.Context, name string) error {
-	return c.call(ctx, name, imageName+".Remove", interactively(map[string]any{"name": name}), nil)
+	return c.call(ctx, name, imageName+".Remove", c.interactively(map[string]any{"name": name}), nil)
 }
 
 // Clean removes hidden images, or all, and returns what is gone.
 func (c *Client) Clean(ctx context.Context, all bool) ([]images.Removed, error) {
-	mode := "hidden"
-	if all {
-		mode = "all"
-	}
 	type reply struct {
 		Name           string
 		UsageExclusive *uint64
 	}
-	replies, err := collect[reply](ctx, c.conn, imageName+".CleanPool", interactively(map[string]any{"mode": mode}), imageName+".NoSuchImage")
+	replies, err := collect[reply](ctx, c.conn, imageName+".CleanPool", c.interactively(map[string]any{"mode": cleanMode(all)}), imageName+".NoSuchImage")
 	var removed []images.Removed
 	for _, r := range replies {
 		one := images.Removed{Name: r.Name, UsageExclusive: images.Unknown}
@@ -168,8 +172,10 @@ func (c *Client) Clean(ctx context.Context, all bool) ([]images.Removed, error) 
 	return removed, err
 }
 
-func interactively(in map[string]any) map[string]any {
-	in["allowInteractiveAuthentication"] = true
+func (c *Client) interactively(in map[string]any) map[string]any {
+	if c.Interactive {
+		in["allowInteractiveAuthentication"] = true
+	}
 	return in
 }
 
@@ -210,7 +216,12 @@ func explained(name string, err error) error {
 	case imageName + ".NoSuchImage", berthName + ".NoSuchImage":
 		return fmt.Errorf("no image '%s' known: %w", name, images.ErrNotFound)
 	case machineName + ".NotSupported", imageName + ".NotSupported", berthName + ".NotSupported":
+		if name == "" {
+			return errors.New("this host does not support it")
+		}
 		return fmt.Errorf("'%s': %w", name, machined.ErrNotSupported)
+	case machineName + ".NoIPC":
+		return fmt.Errorf("machine '%s' has no system bus: its init cannot be asked for a terminal", name)
 	case berthName + ".ExecFailed":
 		var f execFailure
 		if err := e.Decode(&f); err == nil {
@@ -233,6 +244,17 @@ func explained(name string, err error) error {
 		}
 	case varlink.ErrorPermissionDenied:
 		return errDenied
+	case varlink.ErrorSystem:
+		// Ours tells more than the number, the stock machined does not.
+		var in struct{ Message string }
+		if errno, ok := errors.AsType[syscall.Errno](err); ok && e.Decode(&in) == nil && in.Message == "" {
+			return errno
+		}
+	case varlink.ErrorMethodNotFound, varlink.ErrorMethodNotImplemented:
+		var in struct{ Method string }
+		if err := e.Decode(&in); err == nil {
+			return fmt.Errorf("the machined that runs here cannot do this: it has no method %s", in.Method)
+		}
 	}
 	return err
 }

@@ -1,0 +1,142 @@
+package machineapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+
+	"berth/images"
+	"berth/machined"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// BusClient talks to machined over D-Bus, and to the service manager that is on
+// the same bus.
+type BusClient struct {
+	// Interactive lets the daemons have somebody asked for a password.
+	Interactive bool
+
+	conn   *dbus.Conn
+	bridge *exec.Cmd // what the connection goes through, or nil
+}
+
+// Close ends the connection.
+func (c *BusClient) Close() error {
+	err := c.conn.Close()
+	if c.bridge != nil {
+		// How the bridge ends says nothing: its stream is gone.
+		_ = c.bridge.Wait()
+	}
+	return err
+}
+
+// object is what methods are called on.
+type object struct {
+	service string
+	path    dbus.ObjectPath
+}
+
+var machinedObject = object{BusName, busPath}
+
+// call calls a method, named with its interface, and stores its results.
+func (c *BusClient) call(ctx context.Context, o object, iface, method string, results []any, args ...any) error {
+	msg := &dbus.Message{
+		Type: dbus.TypeMethodCall,
+		Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldPath: dbus.MakeVariant(o.path), dbus.FieldDestination: dbus.MakeVariant(o.service),
+			dbus.FieldInterface: dbus.MakeVariant(iface), dbus.FieldMember: dbus.MakeVariant(method),
+		},
+		Body: args,
+	}
+	if len(args) > 0 {
+		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(args...))
+	}
+	if c.Interactive {
+		msg.Flags |= dbus.FlagAllowInteractiveAuthorization
+	}
+	done := make(chan *dbus.Call, 1)
+	c.conn.SendWithContext(ctx, msg, done) // what it returns comes through the channel as well
+	reply := <-done
+	if reply.Err != nil {
+		return callError(ctx, method, reply.Err)
+	}
+	if results == nil {
+		return nil
+	}
+	if err := reply.Store(results...); err != nil {
+		return fmt.Errorf("read the answer to %s: %w", method, err)
+	}
+	return nil
+}
+
+// CallError is what a daemon answered instead of doing something.
+type CallError struct {
+	// Name is the error's name on the bus, Text the daemon's own words.
+	Name, Text string
+}
+
+// Error returns the words, or the name where there are none.
+func (e *CallError) Error() string {
+	if e.Text == "" {
+		return e.Name
+	}
+	return e.Text
+}
+
+// Is knows the errors of machined by their names.
+func (e *CallError) Is(target error) bool {
+	for _, known := range busErrors {
+		if known.name == e.Name && known.err == target { //nolint:errorlint // this is errors.Is
+			return true
+		}
+	}
+	return target == errDenied && e.Name == "org.freedesktop.DBus.Error.AccessDenied" //nolint:errorlint // the same
+}
+
+// UnknownMethod says whether the daemon does not have the method that was called.
+func (e *CallError) UnknownMethod() bool {
+	return e.Name == "org.freedesktop.DBus.Error.UnknownMethod" || e.Name == "org.freedesktop.DBus.Error.UnknownInterface"
+}
+
+func callError(ctx context.Context, method string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("call %s: %w", method, context.Cause(ctx))
+	}
+	e, ok := errors.AsType[dbus.Error](err)
+	if !ok {
+		return fmt.Errorf("call %s: %w", method, err)
+	}
+	answer := &CallError{Name: e.Name}
+	if len(e.Body) > 0 {
+		answer.Text, _ = e.Body[0].(string)
+	}
+	return answer
+}
+
+// manager calls a method of machined about the machine or image called name,
+// "" if it is about none.
+func (c *BusClient) manager(ctx context.Context, name, method string, results []any, args ...any) error {
+	return about(name, c.call(ctx, machinedObject, busManagerName, method, results, args...))
+}
+
+// about names the machine or image that there is not.
+func about(name string, err error) error {
+	switch {
+	case name == "":
+		return err
+	case errors.Is(err, machined.ErrNoSuchMachine):
+		return fmt.Errorf("no machine '%s' known: %w", name, machined.ErrNoSuchMachine)
+	case errors.Is(err, images.ErrNotFound):
+		return fmt.Errorf("no image '%s' known: %w", name, images.ErrNotFound)
+	}
+	return err
+}
+
+// propertiesOf returns all properties of an object.
+func (c *BusClient) propertiesOf(ctx context.Context, o object, iface string) (map[string]dbus.Variant, error) {
+	var all map[string]dbus.Variant
+	err := c.call(ctx, o, "org.freedesktop.DBus.Properties", "GetAll", []any{&all}, iface)
+	return all, err
+}
