@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"berth/cmd/internal/daemon"
+	"berth/cmd/internal/helper"
 	"berth/cmd/internal/importapi"
 	"berth/cmd/internal/polkit"
 	"berth/cmd/internal/varlink"
@@ -28,6 +29,9 @@ func main() {
 		os.Exit(importd.WorkerMain())
 	case importd.UnpackerName:
 		os.Exit(importd.UnpackerMain(os.Args[1:]))
+	}
+	if name := filepath.Base(os.Args[0]); helper.Is(name) {
+		os.Exit(helper.Main(name, version, os.Args[1:]))
 	}
 	if err := run(os.Args); err != nil {
 		fmt.Fprintf(os.Stderr, "importd: %v\n", err)
@@ -53,8 +57,10 @@ func serve(ctx context.Context, o daemon.Options) error {
 		return err
 	}
 	locations := images.SystemLocations("")
+	environment := helper.ReadEnvironment(os.Getenv, func(text string) { log.Warn(text) })
 	manager := importd.New(ctx, importd.Config{
 		Locations: locations, UserAgent: "berth-importd/" + version, Logger: log.Logger,
+		NoSync: environment.NoSync, NoSubvolumes: environment.NoSubvolumes,
 	})
 	defer manager.Close()
 	service := &importapi.Service{Manager: manager, Images: images.NewStore(locations)}
