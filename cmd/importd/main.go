@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"berth/cmd/internal/daemon"
+	"berth/cmd/internal/generator"
 	"berth/cmd/internal/helper"
 	"berth/cmd/internal/importapi"
 	"berth/cmd/internal/polkit"
@@ -30,8 +31,11 @@ func main() {
 	case importd.UnpackerName:
 		os.Exit(importd.UnpackerMain(os.Args[1:]))
 	}
-	if name := filepath.Base(os.Args[0]); helper.Is(name) {
+	switch name := filepath.Base(os.Args[0]); {
+	case helper.Is(name):
 		os.Exit(helper.Main(name, version, os.Args[1:]))
+	case name == generator.Name:
+		os.Exit(generator.Main(os.Args[1:]))
 	}
 	if err := run(os.Args); err != nil {
 		fmt.Fprintf(os.Stderr, "importd: %v\n", err)
