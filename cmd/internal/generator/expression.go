@@ -152,11 +152,11 @@ func besideOrigin(h host, file string) (string, error) {
 	}
 	origin, _, _ = strings.Cut(origin, "#")
 	origin, _, _ = strings.Cut(origin, "?")
-	if _, err := images.LastComponent(origin); err != nil {
-		return strings.TrimRight(origin, "/") + "/" + file, nil
-	}
 	origin = strings.TrimRight(origin, "/")
-	return origin[:strings.LastIndexByte(origin, '/')+1] + file, nil
+	if last, err := images.LastComponent(origin); err == nil {
+		origin = strings.TrimRight(strings.TrimSuffix(origin, last), "/")
+	}
+	return origin + "/" + file, nil
 }
 
 // path is where the image will be.
