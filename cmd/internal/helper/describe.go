@@ -1,10 +1,10 @@
 package helper
 
 import (
-	"encoding/json"
 	"fmt"
-	"strings"
 	"text/tabwriter"
+
+	"berth/cmd/internal/cli"
 )
 
 // printHelp prints the table of the program for people.
@@ -19,14 +19,11 @@ func (h *helper) printHelp() error {
 		if o.help == "" {
 			continue
 		}
-		name := "   --" + o.name
-		if o.letter != "" {
-			name = "-" + o.letter + " --" + o.name
+		what := o.what()
+		if o.letter == "" {
+			what = "   " + what
 		}
-		if o.argument != "" {
-			name += "=" + o.argument
-		}
-		fmt.Fprintf(w, "  %s\t%s\n", name, o.help)
+		fmt.Fprintf(w, "  %s\t%s\n", what, o.help)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("print help: %w", err)
@@ -34,57 +31,32 @@ func (h *helper) printHelp() error {
 	return nil
 }
 
-// describedOption and describedVerb are entries of --introspect-cli. Numbers of
-// arguments count the verb.
-type describedOption struct {
-	Names    []string `json:"names"`
-	Argument string   `json:"argument"`
-	Metavar  string   `json:"metavar,omitempty"`
-	Help     string   `json:"help,omitempty"`
-}
-
-type describedVerb struct {
-	Names        []string `json:"names"`
-	Abstract     []string `json:"abstract,omitempty"`
-	MinArguments int      `json:"minArguments,omitempty"`
-	MaxArguments int      `json:"maxArguments,omitempty"`
-}
-
-type describedCommand struct {
-	Names    []string          `json:"names"`
-	Project  string            `json:"project"`
-	Version  string            `json:"version"`
-	Abstract []string          `json:"abstract"`
-	Options  []describedOption `json:"options"`
-	Verbs    []describedVerb   `json:"verbs"`
-}
-
 // printDescription prints the table of the program for programs.
 func (h *helper) printDescription() error {
-	command := describedCommand{
+	d := cli.Description{
 		Names: []string{h.program.name}, Project: "berth", Version: h.buildInfo, Abstract: []string{h.program.abstract},
 	}
 	for _, o := range h.programOptions() {
-		d := describedOption{Names: []string{"--" + o.name}, Argument: "no_argument", Metavar: o.argument, Help: o.help}
-		if o.letter != "" {
-			d.Names = []string{"-" + o.letter, "--" + o.name}
-		}
-		if o.argument != "" {
-			d.Argument = "required_argument"
-		}
-		command.Options = append(command.Options, d)
+		d.Options = append(d.Options, cli.DescribeOption(o.what(), o.help))
 	}
+	abstracts := map[string]string{}
 	for _, v := range h.program.verbs {
-		arguments := 1 + len(strings.Fields(v.arguments))
-		command.Verbs = append(command.Verbs, describedVerb{[]string{v.name}, []string{v.abstract}, 2, arguments})
+		abstracts[v.name] = v.abstract
 	}
-	command.Verbs = append(command.Verbs, describedVerb{Names: []string{"help"}})
-	text, err := json.Marshal(map[string]any{
-		"mediaType": "application/vnd.io.systemd.cli-introspection-0", "commands": []describedCommand{command},
-	})
-	if err != nil {
-		return fmt.Errorf("describe the command line: %w", err)
+	for _, v := range h.cliVerbs() {
+		d.Verbs = append(d.Verbs, cli.DescribeVerb(v, abstracts[v.Name]))
 	}
-	_, err = fmt.Fprintf(h.Stdout, "%s\n", text)
-	return err
+	return d.Print(h.Stdout)
+}
+
+// what is the option as it stands in a help text.
+func (o option) what() string {
+	what := "--" + o.name
+	if o.letter != "" {
+		what = "-" + o.letter + " " + what
+	}
+	if o.argument != "" {
+		what += "=" + o.argument
+	}
+	return what
 }

@@ -1,0 +1,198 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"berth/machined"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoBus means that there is no message bus to be connected to.
+var ErrNoBus = errors.New("there is no message bus")
+
+// Dial connects to the message bus of a target. A way there that is a program ends
+// with ctx; close ends the connection.
+func Dial(ctx context.Context, t Target) (_ *dbus.Conn, closeConn func() error, err error) {
+	var conn *dbus.Conn
+	var bridge *exec.Cmd
+	switch {
+	case t.Host != "":
+		var args []string
+		if args, err = sshCommand(t.Host, os.Getenv("SYSTEMD_SSH"), t.User); err == nil {
+			conn, bridge, err = dialProgram(ctx, args)
+		}
+	case t.Local():
+		conn, err = dialLocal(t.User)
+	case !t.User && !strings.Contains(t.Container, "@"):
+		conn, err = dialContainer(t.Container)
+	default:
+		var args []string
+		if args, err = bridgeCommand(t); err == nil {
+			conn, bridge, err = dialProgram(ctx, args)
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return conn, func() error {
+		err := conn.Close()
+		if bridge != nil {
+			_ = bridge.Wait() // how it ends says nothing: its stream is gone
+		}
+		return err
+	}, nil
+}
+
+func dialLocal(user bool) (*dbus.Conn, error) {
+	address, err := localAddress(user)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := dbus.Connect(address, inOrder())
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
+		return nil, fmt.Errorf("%w: nobody listens at %s", ErrNoBus, address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to the bus at %s: %w", address, err)
+	}
+	return conn, nil
+}
+
+func localAddress(user bool) (string, error) {
+	if !user {
+		return SystemAddress(os.Getenv), nil
+	}
+	if address := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); address != "" {
+		return address, nil
+	}
+	dir, err := runtimeDir()
+	if err != nil {
+		return "", err
+	}
+	return "unix:path=" + dir + "/bus", nil
+}
+
+// sshCommand is the command line that ends at the bus of another host. What
+// stands in host never becomes an option of ssh.
+func sshCommand(host, program string, user bool) ([]string, error) {
+	if program == "" {
+		program = "ssh"
+	}
+	bad := fmt.Errorf("'%s' is not [USER@]HOST[:PORT][/CONTAINER]", host)
+	rest, container, inside := strings.Cut(host, "/")
+	if inside && machined.ValidName(container) != nil {
+		return nil, bad
+	}
+	account, address, given := strings.Cut(rest, "@")
+	if !given {
+		account, address = "", rest
+	}
+	port := ""
+	if six, after, ok := strings.Cut(strings.TrimPrefix(address, "["), "]"); ok && address[0] == '[' {
+		address, port = six, strings.TrimPrefix(after, ":")
+	} else if before, after, ok := strings.Cut(address, ":"); ok {
+		address, port = before, after
+		if strings.Trim(port, "0123456789") != "" { // an old way to name a container
+			container, port = port, ""
+		}
+	}
+	if address == "" || given && account == "" || strings.Trim(port, "0123456789") != "" {
+		return nil, bad
+	}
+	args := []string{program, "-xT"}
+	if port != "" {
+		args = append(args, "-p", port)
+	}
+	if given {
+		address = account + "@" + address
+	}
+	args = append(args, "--", address, "systemd-stdio-bridge")
+	if container != "" {
+		args = append(args, "--machine="+container)
+	}
+	if user {
+		args = append(args, "--user")
+	}
+	return args, nil
+}
+
+// bridgeCommand opens a session of a user in a container and ends at a bus there.
+func bridgeCommand(t Target) ([]string, error) {
+	user, name, given := strings.Cut(t.Container, "@")
+	if !given {
+		user, name = "root", t.Container
+	}
+	if user == "" {
+		user = strconv.Itoa(os.Geteuid())
+	}
+	if name == "" {
+		name = machined.HostName
+	}
+	if name != machined.HostName && machined.ValidName(name) != nil {
+		return nil, fmt.Errorf("'%s' is not [USER@]CONTAINER", t.Container)
+	}
+	args := []string{
+		"systemd-run", "-M" + name, "-PGq", "--wait", "-pUser=" + user, "-pPAMName=login", "systemd-stdio-bridge",
+	}
+	switch local := name == machined.HostName; {
+	case t.User && local:
+		args = append(args, "--user", "--quiet")
+	case t.User:
+		// Bridges in old containers do not know --user.
+		args = append(args, "-punix:path=${XDG_RUNTIME_DIR}/bus")
+	case local:
+		args = append(args, "--quiet")
+	}
+	return args, nil
+}
+
+// dialProgram runs a program whose standard streams lead to a bus.
+func dialProgram(ctx context.Context, args []string) (*dbus.Conn, *exec.Cmd, error) {
+	ours, theirs, err := streamPair()
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, os.Stderr
+	err = cmd.Start()
+	closeErr := theirs.Close()
+	if err := errors.Join(err, closeErr); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("run %s: %w", args[0], err), ours.Close())
+	}
+	// The bridge has authenticated itself to the bus.
+	conn, err := dbus.ConnectUnix(ours, inOrder(), dbus.WithAuth(dbus.AuthAnonymous(), dbus.AuthExternal(strconv.Itoa(os.Geteuid()))))
+	if err != nil {
+		err = fmt.Errorf("connect to the bus by way of %s: %w", args[0], err)
+		if waitErr := cmd.Wait(); waitErr != nil {
+			err = fmt.Errorf("%w (%s: %w)", err, args[0], waitErr)
+		}
+		return nil, nil, err
+	}
+	return conn, cmd, nil
+}
+
+func streamPair() (ours *net.UnixConn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a socket: %w", err)
+	}
+	file, theirs := os.NewFile(uintptr(fds[0]), "bus"), os.NewFile(uintptr(fds[1]), "bus")
+	conn, err := net.FileConn(file)
+	err = errors.Join(err, file.Close())
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("make a socket: %w", err), theirs.Close())
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
+
+// inOrder delivers signals in the order in which they came, and loses none.
+func inOrder() dbus.ConnOption { return dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()) }
