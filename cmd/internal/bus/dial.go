@@ -53,7 +53,7 @@ func Dial(ctx context.Context, t Target) (_ *dbus.Conn, closeConn func() error, 
 }
 
 func dialLocal(user bool) (*dbus.Conn, error) {
-	address, err := localAddress(user)
+	address, err := Address(user)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,8 @@ func dialLocal(user bool) (*dbus.Conn, error) {
 	return conn, nil
 }
 
-func localAddress(user bool) (string, error) {
+// Address is where the bus of the system or of this user can be connected to.
+func Address(user bool) (string, error) {
 	if !user {
 		return SystemAddress(os.Getenv), nil
 	}

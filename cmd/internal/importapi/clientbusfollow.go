@@ -91,6 +91,9 @@ const (
 	ownerChanged = "NameOwnerChanged"
 )
 
+// priorityMask takes off the syslog facility, which systemd's importd sends along.
+const priorityMask = 7
+
 // watch follows one transfer among all signals.
 type watch struct {
 	id   uint32
@@ -110,7 +113,7 @@ func (w *watch) see(s *dbus.Signal, ok bool) (u Update, over bool, err error) {
 		var line importd.LogLine
 		var priority uint32
 		if s.Path == w.path && dbus.Store(s.Body, &priority, &line.Message) == nil {
-			line.Priority = int(priority)
+			line.Priority = int(priority & priorityMask)
 			if line.Priority <= importd.PriorityError {
 				w.reason = line.Message
 			}
