@@ -70,6 +70,12 @@ func TestImportAndExportOfTheStore(t *testing.T) {
 	if !bytes.Equal(b.read(pool+"/i.raw"), disk) {
 		t.Error("the disk came back as another")
 	}
+	for _, tiny := range []string{"", "abc"} {
+		b.must("systemd-import", "--force", "raw", b.write("tiny", []byte(tiny)))
+		if got := string(b.read(pool + "/tiny.raw")); got != tiny {
+			t.Errorf("image of %d bytes has %q", len(tiny), got)
+		}
+	}
 	b.must("systemd-export", "--format=xz", "tar", "fs", b.path("fs"))
 	b.must("systemd-import", "tar", b.path("fs"), "again")
 	b.must("systemd-export", "tar", "--class=portable", "p", b.path("p.tar"))
