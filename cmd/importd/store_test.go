@@ -85,6 +85,26 @@ func TestImportAndExportOfTheStore(t *testing.T) {
 	b.refused("no such image", "systemd-export", "raw", "nobody", b.path("none"))
 }
 
+func TestImagesOfAUser(t *testing.T) {
+	b := newBench(t)
+	b.environment = append(b.environment, "HOME="+b.path("home"), "XDG_STATE_HOME=", "XDG_RUNTIME_DIR=")
+	disk := noise(1000)
+	from := b.write("u.raw", disk)
+	b.must("systemd-import", "--user", "raw", from)
+	b.must("systemd-pull", "--user", "--verify=no", "--class=portable", "raw", "file://"+from)
+	for _, class := range []string{"machines", "portables"} {
+		if !bytes.Equal(b.read(b.path("home/.local/state/"+class+"/u.raw")), disk) {
+			t.Errorf("another image in %s", class)
+		}
+	}
+	if got := b.must("systemd-export", "--user", "raw", "u"); !bytes.Equal(got, disk) {
+		t.Error("the image came out as another")
+	}
+	// Without a scope the name is taken if the user has it.
+	b.refused("exists already", "systemd-import", "raw", from)
+	b.must("systemd-import", "--system", "raw", from)
+}
+
 func TestHelperUsage(t *testing.T) {
 	b := newBench(t)
 	for _, program := range []string{"systemd-pull", "systemd-import", "systemd-import-fs", "systemd-export"} {

@@ -14,6 +14,7 @@ import (
 
 	"berth/fixtures/faultserver"
 	"berth/fixtures/keys"
+	"berth/fixtures/ownhost"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -219,6 +220,28 @@ func senderOf(t *testing.T, control []byte) int {
 		t.Fatal(err)
 	}
 	return int(cred.Pid)
+}
+
+// TestWithoutTheRightToMakeNamespaces: a service may be root and yet may not unshare
+// the network; the cage keeps the unpacker from it all the same.
+func TestWithoutTheRightToMakeNamespaces(t *testing.T) {
+	b := newBench(t)
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		t.Skip("NOT TESTED: needs setpriv (Debian package util-linux)")
+	}
+	if err := ownhost.Build(t.Context(), b.dir, "importd"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("importd", b.path("systemd-import")); err != nil {
+		t.Fatal(err)
+	}
+	disk := noise(1000)
+	out, err := exec.CommandContext(t.Context(), setpriv, "--bounding-set=-sys_admin", b.path("systemd-import"),
+		"raw", "--direct", b.write("from", disk), b.path("to")).CombinedOutput()
+	if err != nil || !bytes.Equal(b.read(b.path("to")), disk) {
+		t.Errorf("%v: %s", err, out)
+	}
 }
 
 func TestLogForAnImportd(t *testing.T) {
