@@ -35,10 +35,7 @@ func Dial(ctx context.Context, t Target) (_ *dbus.Conn, closeConn func() error, 
 	case !t.User && !strings.Contains(t.Container, "@"):
 		conn, err = dialContainer(t.Container)
 	default:
-		var args []string
-		if args, err = bridgeCommand(t); err == nil {
-			conn, bridge, err = dialProgram(ctx, args)
-		}
+		conn, bridge, err = dialProgram(ctx, bridgeCommand(t))
 	}
 	if err != nil {
 		return nil, nil, err
@@ -82,52 +79,8 @@ func Address(user bool) (string, error) {
 	return "unix:path=" + dir + "/bus", nil
 }
 
-// sshCommand is the command line that ends at the bus of another host. What
-// stands in host never becomes an option of ssh.
-func sshCommand(host, program string, user bool) ([]string, error) {
-	if program == "" {
-		program = "ssh"
-	}
-	bad := fmt.Errorf("'%s' is not [USER@]HOST[:PORT][/CONTAINER]", host)
-	rest, container, inside := strings.Cut(host, "/")
-	if inside && machined.ValidName(container) != nil {
-		return nil, bad
-	}
-	account, address, given := strings.Cut(rest, "@")
-	if !given {
-		account, address = "", rest
-	}
-	port := ""
-	if six, after, ok := strings.Cut(strings.TrimPrefix(address, "["), "]"); ok && address[0] == '[' {
-		address, port = six, strings.TrimPrefix(after, ":")
-	} else if before, after, ok := strings.Cut(address, ":"); ok {
-		address, port = before, after
-		if strings.Trim(port, "0123456789") != "" { // an old way to name a container
-			container, port = port, ""
-		}
-	}
-	if address == "" || given && account == "" || strings.Trim(port, "0123456789") != "" {
-		return nil, bad
-	}
-	args := []string{program, "-xT"}
-	if port != "" {
-		args = append(args, "-p", port)
-	}
-	if given {
-		address = account + "@" + address
-	}
-	args = append(args, "--", address, "systemd-stdio-bridge")
-	if container != "" {
-		args = append(args, "--machine="+container)
-	}
-	if user {
-		args = append(args, "--user")
-	}
-	return args, nil
-}
-
 // bridgeCommand opens a session of a user in a container and ends at a bus there.
-func bridgeCommand(t Target) ([]string, error) {
+func bridgeCommand(t Target) []string {
 	user, name, given := strings.Cut(t.Container, "@")
 	if !given {
 		user, name = "root", t.Container
@@ -138,22 +91,14 @@ func bridgeCommand(t Target) ([]string, error) {
 	if name == "" {
 		name = machined.HostName
 	}
-	if name != machined.HostName && machined.ValidName(name) != nil {
-		return nil, fmt.Errorf("'%s' is not [USER@]CONTAINER", t.Container)
-	}
 	args := []string{
 		"systemd-run", "-M" + name, "-PGq", "--wait", "-pUser=" + user, "-pPAMName=login", "systemd-stdio-bridge",
 	}
-	switch local := name == machined.HostName; {
-	case t.User && local:
-		args = append(args, "--user", "--quiet")
-	case t.User:
-		// Bridges in old containers do not know --user.
+	if t.User {
+		// The bridges of old systems do not know --user.
 		args = append(args, "-punix:path=${XDG_RUNTIME_DIR}/bus")
-	case local:
-		args = append(args, "--quiet")
 	}
-	return args, nil
+	return args
 }
 
 // dialProgram runs a program whose standard streams lead to a bus.
