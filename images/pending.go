@@ -46,13 +46,27 @@ func tempName(kind string) string {
 // on btrfs, else a directory; mode 0755. A missing root is made with mode 0700.
 func NewPendingTree(root string) (*Pending, error) {
 	return newPending(root, tempTree, func(dir *os.File, path string) error {
-		if btrfs.IsBtrfs(dir) {
-			err := btrfs.CreateSubvolume(path)
-			if err == nil || !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOTTY) {
-				return err
-			}
+		return MakeTree(dir, filepath.Base(path), false)
+	})
+}
+
+// MakeTree makes an empty tree in the directory parent: a subvolume on btrfs
+// unless plain is set, else a directory; mode 0755 less the umask.
+func MakeTree(parent *os.File, name string, plain bool) error {
+	path := filepath.Join(parent.Name(), name)
+	if !plain && btrfs.IsBtrfs(parent) {
+		err := btrfs.CreateSubvolume(path)
+		if err == nil || !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOTTY) {
+			return err
 		}
-		return os.Mkdir(path, 0o755)
+	}
+	return os.Mkdir(path, 0o755)
+}
+
+// NewPendingDirectory is like [NewPendingTree], but makes a directory on btrfs too.
+func NewPendingDirectory(root string) (*Pending, error) {
+	return newPending(root, tempTree, func(dir *os.File, path string) error {
+		return MakeTree(dir, filepath.Base(path), true)
 	})
 }
 

@@ -17,9 +17,25 @@ import (
 // exchanges between two processes that share two cores.
 const pipeSize = 1 << 20
 
-// build is an image in the making: the pending entry and the process that fills
-// it.
+// receiver is what an unpacker fills: a pending image, or a target of the
+// caller's own.
+type receiver interface {
+	Path() string
+	File() *os.File
+	// Discard removes what was not finished.
+	Discard() error
+}
+
+var (
+	_ receiver = (*images.Pending)(nil)
+	_ receiver = (*target)(nil)
+)
+
+// build is an image in the making: what receives it and the process that fills
+// that.
 type build struct {
+	into receiver
+	// pending is the receiver unless the transfer is a direct one.
 	pending  *images.Pending
 	unpacker *unpacker
 	// stdin feeds the unpacker of a pull; an import's reads the file itself.
@@ -27,21 +43,32 @@ type build struct {
 	ended bool
 }
 
-// newBuild makes the pending entry and starts to fill it from stdin.
+// newBuild opens the receiver and starts to fill it from stdin.
 func (s *stage) newBuild(stdin *os.File) (_ *build, err error) {
-	newPending := images.NewPendingFile
-	if s.Request.Kind.Tree() {
-		newPending = images.NewPendingTree
+	b := &build{}
+	if s.Request.Direct != nil {
+		b.into, err = s.target()
+	} else {
+		b.pending, err = s.newPending()
+		b.into = b.pending
 	}
-	pending, err := newPending(s.Request.ImageRoot)
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	unpacker, err := s.startUnpacker(stdin, pending)
-	if err != nil {
-		return nil, errors.Join(err, pending.Discard())
+	if b.unpacker, err = s.startUnpacker(stdin, b.into); err != nil {
+		return nil, errors.Join(err, b.into.Discard())
 	}
-	return &build{pending: pending, unpacker: unpacker}, nil
+	return b, nil
+}
+
+func (s *stage) newPending() (*images.Pending, error) {
+	switch {
+	case !s.Request.Kind.Tree():
+		return images.NewPendingFile(s.Request.ImageRoot)
+	case s.NoSubvolumes:
+		return images.NewPendingDirectory(s.Request.ImageRoot)
+	}
+	return images.NewPendingTree(s.Request.ImageRoot)
 }
 
 // startBuild makes a build that is fed through a pipe.
@@ -128,4 +155,4 @@ func (b *build) stop() (err error) {
 }
 
 // discard removes what was not committed.
-func (b *build) discard() error { return errors.Join(b.stop(), b.pending.Discard()) }
+func (b *build) discard() error { return errors.Join(b.stop(), b.into.Discard()) }

@@ -2,12 +2,14 @@ package importd
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"path"
 	"strings"
+	"syscall"
 
 	"berth/transfer/fetch"
 	"berth/transfer/verify"
@@ -23,6 +25,8 @@ var errInvalidDownload = errors.New("the download is invalid and was removed")
 // empty and proves everything.
 type evidence struct {
 	wanted bool
+	// digest is that of the image if it is known without a list.
+	digest *verify.Digest
 	list   verify.List
 	// source names the checksum file in errors.
 	source string
@@ -33,6 +37,9 @@ type evidenceFile struct {
 	list       string
 	signatures []string
 }
+
+// signatureSuffixes are those of the signatures of a list, in order.
+var signatureSuffixes = []string{".gpg", ".asc"}
 
 // evidenceFiles returns where the list for a URL is looked for, in order
 // (importd.md 5.2). Unlike the original, a list and its signature belong
@@ -49,7 +56,7 @@ func evidenceFiles(image string) ([]evidenceFile, error) {
 	files := make([]evidenceFile, 2)
 	for i, list := range []string{own, common} {
 		files[i].list = list
-		for _, suffix := range []string{".gpg", ".asc"} {
+		for _, suffix := range signatureSuffixes {
 			signature, err := withSuffix(list, suffix)
 			if err != nil {
 				return nil, err
@@ -63,8 +70,16 @@ func evidenceFiles(image string) ([]evidenceFile, error) {
 // gatherEvidence fetches the checksum list of the image and, where asked for,
 // checks its signature.
 func (s *stage) gatherEvidence(ctx context.Context, client *fetch.Client) (*evidence, error) {
-	if s.Request.Verify == VerifyNo {
+	known, err := verify.ParseDigest(s.Request.Digest)
+	switch {
+	case err == nil:
+		return &evidence{wanted: true, digest: &known}, nil
+	case s.Request.Verify == VerifyNo:
 		return &evidence{}, nil
+	case isSignature(baseName(s.Request.Remote)):
+		return nil, fmt.Errorf("%q is a signature, which nothing proves: %w", redacted(s.Request.Remote), syscall.ELOOP)
+	case isList(baseName(s.Request.Remote)):
+		return s.proveList(ctx, client)
 	}
 	files, err := evidenceFiles(s.Request.Remote)
 	if err != nil {
@@ -91,10 +106,52 @@ func (s *stage) gatherEvidence(ctx context.Context, client *fetch.Client) (*evid
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w: %w", baseName(f.list), err, errInvalidDownload)
 		}
-		return &evidence{true, list, baseName(f.list)}, nil
+		return &evidence{wanted: true, list: list, source: baseName(f.list)}, nil
 	}
 	return nil, fmt.Errorf("%q cannot be verified: the server has none of %s, and --verify=%s was asked for",
 		redacted(s.Request.Remote), strings.Join(missing, ", "), s.Request.Verify)
+}
+
+// isList says whether a file is a checksum list itself.
+func isList(name string) bool { return name == "SHA256SUMS" || strings.HasSuffix(name, ".sha256") }
+
+func isSignature(name string) bool {
+	list, ok := strings.CutSuffix(name, ".gpg")
+	if !ok {
+		list, ok = strings.CutSuffix(name, ".asc")
+	}
+	return ok && isList(list)
+}
+
+// proveList gathers evidence for a download that is a checksum list itself: there
+// is no list of lists, but its own signature proves it. What was signed has to
+// arrive again as the image.
+func (s *stage) proveList(ctx context.Context, client *fetch.Client) (*evidence, error) {
+	if s.Request.Verify != VerifySignature {
+		return &evidence{}, nil
+	}
+	f := evidenceFile{list: s.Request.Remote}
+	for _, suffix := range signatureSuffixes {
+		signature, err := withSuffix(f.list, suffix)
+		if err != nil {
+			return nil, err
+		}
+		f.signatures = append(f.signatures, signature)
+	}
+	text, err := s.fetchSmall(ctx, client, f.list)
+	if err != nil {
+		return nil, fmt.Errorf("fetch checksums: %w", err)
+	}
+	absent, err := s.checkSignature(ctx, client, f, text)
+	if err != nil {
+		return nil, err
+	}
+	if absent != nil {
+		return nil, fmt.Errorf("%q cannot be verified: the server has none of %s, and --verify=%s was asked for",
+			redacted(s.Request.Remote), strings.Join(absent, ", "), s.Request.Verify)
+	}
+	digest := verify.Digest(sha256.Sum256(text))
+	return &evidence{wanted: true, digest: &digest}, nil
 }
 
 // checkSignature returns the names it looked for in vain if there is none.
@@ -130,6 +187,12 @@ func (s *stage) checkSignature(ctx context.Context, client *fetch.Client, f evid
 // check compares a digest with what the list says of a file.
 func (e *evidence) check(file string, got verify.Digest) error {
 	if !e.wanted {
+		return nil
+	}
+	if e.digest != nil {
+		if *e.digest != got {
+			return fmt.Errorf("checksum of %q is %s, not %s: %w", file, got, e.digest, errInvalidDownload)
+		}
 		return nil
 	}
 	want, err := e.list.Find(file)

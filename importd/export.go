@@ -23,7 +23,7 @@ var exportCapabilities = imageCapabilities[len(imageCapabilities)-2:]
 
 // export writes an image to standard output.
 func (s *stage) export(ctx context.Context) (err error) {
-	image, err := s.store.Find(ctx, s.Request.Class, s.Request.Local)
+	image, err := s.exported(ctx)
 	if err != nil {
 		return err
 	}
@@ -49,6 +49,25 @@ func (s *stage) export(ctx context.Context) (err error) {
 		return fmt.Errorf("export %q: %w", s.Request.Local, err)
 	}
 	return nil
+}
+
+// exported finds what to export, by its name or its path.
+func (s *stage) exported(ctx context.Context) (images.Image, error) {
+	if s.Request.Source == "" {
+		return s.store.Find(ctx, s.Request.Class, s.Request.Local)
+	}
+	info, err := os.Stat(s.Request.Source)
+	if err != nil {
+		return images.Image{}, fmt.Errorf("find image to export: %w", err)
+	}
+	image := images.Image{Name: s.Request.Source, Path: s.Request.Source, Type: images.TypeBlock}
+	switch {
+	case info.IsDir():
+		image.Type = images.TypeDirectory
+	case info.Mode().IsRegular():
+		image.Type = images.TypeRaw
+	}
+	return image, nil
 }
 
 func (s *stage) openImage(image images.Image) (*os.File, error) {

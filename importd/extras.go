@@ -16,8 +16,32 @@ import (
 	"berth/transfer/verify"
 )
 
-// extra is a file that may lie beside an image on the server and belongs to it:
-// settings, root hash, verity data.
+// Extra is the suffix of a file that may lie beside an image, with its dot.
+type Extra string
+
+// The extras: settings for systemd-nspawn, the root hash of a disk with its
+// signature, and verity data.
+const (
+	ExtraSettings          Extra = ".nspawn"
+	ExtraRootHash          Extra = ".roothash"
+	ExtraRootHashSignature Extra = ".roothash.p7s"
+	ExtraVerity            Extra = ".verity"
+)
+
+// UsualExtras are looked for beside an image unless something else is asked for.
+// Settings are of use to machines only, hashes to disks only.
+func UsualExtras(kind Kind, class images.Class) []Extra {
+	extras := []Extra{}
+	if class == images.ClassMachine {
+		extras = append(extras, ExtraSettings)
+	}
+	if !kind.Tree() {
+		extras = append(extras, ExtraRootHash, ExtraRootHashSignature, ExtraVerity)
+	}
+	return extras
+}
+
+// extra is a file that lies beside an image on the server and belongs to it.
 type extra struct {
 	suffix  string
 	pending *images.Pending
@@ -28,19 +52,6 @@ type extras []extra
 
 // extraMax bounds one, in bytes.
 const extraMax = 1 << 30
-
-// extraSuffixes are looked for beside an image. Settings are of use to machines
-// only, hashes to disks only.
-func (s *stage) extraSuffixes() []string {
-	var suffixes []string
-	if s.Request.Class == images.ClassMachine {
-		suffixes = append(suffixes, ".nspawn")
-	}
-	if !s.Request.Kind.Tree() {
-		suffixes = append(suffixes, ".roothash", ".roothash.p7s", ".verity")
-	}
-	return suffixes
-}
 
 // fetchExtras fetches what is there. What is not listed in the checksums is
 // left out: it cannot be trusted, and it is no reason to refuse the image.
@@ -54,7 +65,8 @@ func (p *pulling) fetchExtras(ctx context.Context, proof *evidence) (found extra
 	if err != nil {
 		return nil, nil // a URL without a name has no neighbours
 	}
-	for _, suffix := range p.extraSuffixes() {
+	for _, which := range p.Request.Extras {
+		suffix := string(which)
 		from, err := sibling(p.Request.Remote, name+suffix)
 		if err != nil {
 			return found, err
@@ -128,7 +140,8 @@ func (p *pulling) copyExtras(ctx context.Context, pristine string) error {
 	if !p.Request.Kind.Tree() {
 		stem = pristine[:len(pristine)-len(".raw")]
 	}
-	for _, suffix := range p.extraSuffixes() {
+	for _, which := range p.Request.Extras {
+		suffix := string(which)
 		source := filepath.Join(p.Request.ImageRoot, stem+suffix)
 		if _, err := os.Lstat(source); errors.Is(err, fs.ErrNotExist) {
 			continue

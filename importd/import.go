@@ -3,10 +3,7 @@ package importd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-
-	"berth/importd/cage"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,22 +11,16 @@ import (
 // importFile makes an image of the file or directory on standard input. The
 // unpacker reads that itself: the bytes never pass this process.
 func (s *stage) importFile(ctx context.Context) (err error) {
-	if err := s.exists(ctx); err != nil {
+	if err := s.prepareRoot(ctx); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.Request.ImageRoot, 0o755); err != nil {
-		return fmt.Errorf("make the image root: %w", err)
-	}
-	s.report.log(PriorityInfo, "Importing, saving as '%s'.", s.Request.Local)
+	s.report.log(PriorityInfo, "Importing, saving as '%s'.", s.destination())
 	build, err := s.newBuild(os.Stdin)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, build.discard()) }()
-	if err := s.enterCage(cage.Rules{
-		Write:        s.writable(),
-		Capabilities: s.publishCapabilities(),
-	}); err != nil {
+	if err := s.enterCage(s.rootRules()); err != nil {
 		return err
 	}
 	stop := s.sample(offset(os.Stdin), constant(s.inputSize()), finalizeShare)
@@ -38,7 +29,10 @@ func (s *stage) importFile(ctx context.Context) (err error) {
 	if err != nil {
 		return s.explain(err)
 	}
-	if err := s.finishImage(ctx, build.pending); err != nil {
+	if build.pending == nil {
+		return s.explain(s.finishDirect(ctx, build.into))
+	}
+	if err := s.finishImage(ctx, build.pending.File()); err != nil {
 		return s.explain(err)
 	}
 	return s.explain(s.name(ctx, build.pending, s.localFile(), s.options(s.Request.Force, s.Request.ReadOnly)))

@@ -18,18 +18,18 @@ import (
 // install proves a download and gives it its names: the pristine one if the
 // download is to be kept, and the local one.
 func (p *pulling) install(ctx context.Context, build *build, proof *evidence, arrived *arrival) error {
-	if err := proof.check(baseName(p.Request.Remote), arrived.digest); err != nil {
-		return errors.Join(err, arrived.download.Discard())
+	if err := p.prove(proof, arrived); err != nil {
+		return err
 	}
-	if proof.wanted {
-		p.report.log(PriorityInfo, "Checksum of '%s' is valid.", baseName(p.Request.Remote))
+	if build.pending == nil {
+		return p.finishDirect(ctx, build.into)
 	}
 	extras, err := p.fetchExtras(ctx, proof)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, extras.discard()) }()
-	if err := p.finishImage(ctx, build.pending); err != nil {
+	if err := p.finishImage(ctx, build.pending.File()); err != nil {
 		return err
 	}
 	p.describe(build.pending.File(), arrived)
@@ -39,6 +39,17 @@ func (p *pulling) install(ctx context.Context, build *build, proof *evidence, ar
 	}
 	// The image is there: what was spooled for another attempt is not needed.
 	return arrived.download.Finish()
+}
+
+// prove compares the digest of what has arrived with the evidence.
+func (p *pulling) prove(proof *evidence, arrived *arrival) error {
+	if err := proof.check(baseName(p.Request.Remote), arrived.digest); err != nil {
+		return errors.Join(err, arrived.download.Discard())
+	}
+	if proof.wanted {
+		p.report.log(PriorityInfo, "Checksum of '%s' is valid.", baseName(p.Request.Remote))
+	}
+	return nil
 }
 
 func (p *pulling) commit(ctx context.Context, pending *images.Pending, extras extras, arrived *arrival) error {
@@ -140,16 +151,16 @@ func (s *stage) removeOtherForms(ctx context.Context) (err error) {
 }
 
 // finishImage does what an image needs before it is named.
-func (s *stage) finishImage(ctx context.Context, pending *images.Pending) error {
+func (s *stage) finishImage(ctx context.Context, image *os.File) error {
 	if !s.Request.Kind.Tree() {
 		return nil
 	}
 	if s.Request.Kind != ImportFS {
-		if err := mustHaveEntries(pending.File()); err != nil {
+		if err := mustHaveEntries(image); err != nil {
 			return err
 		}
 	}
-	moved, err := images.MangleTree(ctx, pending.File())
+	moved, err := images.MangleTree(ctx, image)
 	if err != nil {
 		return fmt.Errorf("move the operating system tree to the top: %w", err)
 	}

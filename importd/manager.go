@@ -28,8 +28,12 @@ const killAfter = 4
 type Config struct {
 	Locations images.Locations
 	UserAgent string
+	// User is for images of one user instead of the system's.
+	User bool
 	// NoSync leaves out waiting for the disk before an image is published.
 	NoSync bool
+	// NoSubvolumes makes plain directories of trees, on btrfs too.
+	NoSubvolumes bool
 	// SizeMax bounds an image; 0 means [DefaultSizeMax].
 	SizeMax int64
 	Logger  *slog.Logger
@@ -50,9 +54,6 @@ type Manager struct {
 // New makes a manager and removes what transfers of an earlier daemon left
 // behind.
 func New(ctx context.Context, config Config) *Manager {
-	if config.SizeMax == 0 {
-		config.SizeMax = DefaultSizeMax
-	}
 	m := &Manager{
 		config:        config,
 		transfers:     map[uint32]*Transfer{},
@@ -60,7 +61,7 @@ func New(ctx context.Context, config Config) *Manager {
 	}
 	for _, class := range images.Classes() {
 		if root := config.Locations.Pool[class]; root != "" {
-			m.sweep(ctx, root)
+			m.config.sweep(ctx, root)
 		}
 	}
 	return m
@@ -77,7 +78,10 @@ func (m *Manager) Start(r Request) (*Transfer, error) {
 }
 
 func (m *Manager) start(r Request) (*Transfer, error) {
-	if err := r.settle(m.config.Locations); err != nil {
+	if err := errors.Join(r.checkFile(), r.refuseDirect()); err != nil {
+		return nil, err
+	}
+	if err := r.settle(m.config); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
@@ -85,7 +89,7 @@ func (m *Manager) start(r Request) (*Transfer, error) {
 	if err := m.admit(&r); err != nil {
 		return nil, err
 	}
-	w, err := startWorker(m.job(r), r.File)
+	w, err := startWorker(m.config.job(r))
 	if err != nil {
 		return nil, fmt.Errorf("start a worker for %s: %w", r.Kind, err)
 	}
@@ -116,10 +120,10 @@ func (m *Manager) admit(r *Request) error {
 	return nil
 }
 
-func (m *Manager) job(r Request) job {
+func (c *Config) job(r Request) job {
 	return job{
-		Request: r, Locations: m.config.Locations, UserAgent: m.config.UserAgent,
-		NoSync: m.config.NoSync, SizeMax: m.config.SizeMax,
+		Request: r, Locations: c.Locations, UserAgent: c.UserAgent,
+		NoSync: c.NoSync, NoSubvolumes: c.NoSubvolumes, SizeMax: cmp.Or(c.SizeMax, DefaultSizeMax),
 	}
 }
 
@@ -127,7 +131,7 @@ func (m *Manager) job(r Request) job {
 func (m *Manager) watch(t *Transfer, w *worker) {
 	err := w.follow(func(msg message) { m.relay(t, msg) })
 	if root := t.request.ImageRoot; !t.request.Kind.Export() && err != nil {
-		m.sweep(context.Background(), root)
+		m.config.sweep(context.Background(), root)
 	}
 	switch {
 	case err != nil && t.canceled():
@@ -253,12 +257,12 @@ func (m *Manager) Close() {
 }
 
 // sweep removes leftovers of dead workers; those of living ones are locked.
-func (m *Manager) sweep(ctx context.Context, root string) {
+func (c *Config) sweep(ctx context.Context, root string) {
 	removed, err := images.Sweep(ctx, root, images.SweepOptions{SpoolAge: images.SpoolAge})
 	if err != nil {
-		m.config.Logger.Warn("sweep leftovers", "root", root, "error", err)
+		c.Logger.Warn("sweep leftovers", "root", root, "error", err)
 	}
 	for _, name := range removed {
-		m.config.Logger.Info("removed leftover", "root", root, "name", name)
+		c.Logger.Info("removed leftover", "root", root, "name", name)
 	}
 }

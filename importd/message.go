@@ -32,6 +32,8 @@ type job struct {
 	UserAgent string           `json:"userAgent"`
 	// NoSync leaves out waiting for the disk.
 	NoSync bool `json:"noSync,omitempty"`
+	// NoSubvolumes makes plain directories of trees.
+	NoSubvolumes bool `json:"noSubvolumes,omitempty"`
 	// SizeMax bounds an image, compressed and uncompressed.
 	SizeMax int64 `json:"sizeMax"`
 }

@@ -49,11 +49,8 @@ type arrival struct {
 
 // pull fetches, verifies and installs an image.
 func (s *stage) pull(ctx context.Context) error {
-	if err := s.exists(ctx); err != nil {
+	if err := s.prepareRoot(ctx); err != nil {
 		return err
-	}
-	if err := os.MkdirAll(s.Request.ImageRoot, 0o755); err != nil {
-		return fmt.Errorf("make the image root: %w", err)
 	}
 	p := &pulling{
 		stage:    s,
@@ -64,7 +61,7 @@ func (s *stage) pull(ctx context.Context) error {
 		p.pristine.Kind = images.KindTar
 	}
 	s.keyrings, s.keyringsErr = verify.KeyringPaths("", os.Getenv)
-	s.report.log(PriorityInfo, "Pulling '%s', saving as '%s'.", redacted(s.Request.Remote), s.Request.Local)
+	s.report.log(PriorityInfo, "Pulling '%s', saving as '%s'.", redacted(s.Request.Remote), s.destination())
 	return s.explain(p.run(ctx))
 }
 
@@ -129,12 +126,9 @@ func (p *pulling) downloadShare() float64 {
 // cageRules leave a fetching worker the network, the image root, and for a file
 // URL the directory of the file.
 func (p *pulling) cageRules() cage.Rules {
-	rules := cage.Rules{
-		Read:         append(append([]string{}, networkFiles...), p.keyrings...),
-		Write:        p.writable(),
-		Network:      true,
-		Capabilities: p.publishCapabilities(),
-	}
+	rules := p.rootRules()
+	rules.Read = append(append([]string{}, networkFiles...), p.keyrings...)
+	rules.Network = true
 	for _, variable := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		if path := os.Getenv(variable); path != "" {
 			rules.Read = append(rules.Read, path)
@@ -150,13 +144,17 @@ func (p *pulling) cageRules() cage.Rules {
 // ends a long download at once.
 func (p *pulling) fetchAll(ctx context.Context, build *build) (proof *evidence, arrived *arrival, err error) {
 	group, ctx := errgroup.WithContext(ctx)
+	if d := p.Request.Direct; d != nil && d.Path == "" {
+		// What went down a pipe cannot be taken back.
+		group.SetLimit(1)
+	}
 	group.Go(func() (err error) {
 		proof, err = p.gatherEvidence(ctx, p.client)
 		return err
 	})
 	group.Go(func() (err error) {
 		etags, err := p.keptETags()
-		if err != nil {
+		if err = errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
 		arrived, err = p.fetchImage(ctx, build, etags)
@@ -181,7 +179,7 @@ func (p *pulling) fetchImage(ctx context.Context, build *build, etags []string) 
 		var err error
 		d, err = p.client.Open(ctx, fetch.Request{
 			URL: p.Request.Remote, MaxSize: p.SizeMax, ETags: etags,
-			Spool:    filepath.Join(p.Request.ImageRoot, fetch.SpoolName(p.Request.Remote)),
+			Spool:    p.spool(),
 			Progress: &p.received,
 		})
 		if err != nil {
@@ -207,6 +205,15 @@ func (p *pulling) fetchImage(ctx context.Context, build *build, etags []string) 
 	return a, nil
 }
 
+// spool is where the download is kept until the image is there. A direct transfer
+// has no directory for it.
+func (p *pulling) spool() string {
+	if p.Request.Direct != nil {
+		return ""
+	}
+	return filepath.Join(p.Request.ImageRoot, fetch.SpoolName(p.Request.Remote))
+}
+
 // abandon closes a download that failed. Its spool stays for the next attempt
 // unless its content is what failed.
 func (p *pulling) abandon(d *fetch.Download, err error) error {
@@ -223,6 +230,9 @@ func (p *pulling) abandon(d *fetch.Download, err error) error {
 // keptETags returns the ETags of the copies that can stand for the download. A
 // copy whose digest is not known can do so only if nothing must be verified.
 func (p *pulling) keptETags() ([]string, error) {
+	if p.Request.Direct != nil {
+		return nil, nil
+	}
 	kept, err := p.pristine.Find()
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package importd
 
 import (
 	"fmt"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"berth/images"
 	"berth/transfer/compress"
+	"berth/transfer/verify"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,12 +82,42 @@ type Request struct {
 	Format compress.Format `json:"format,omitempty"`
 	// ImageRoot is the directory to write to; empty means that of the class.
 	ImageRoot string `json:"imageRoot,omitempty"`
+	// Digest is the SHA-256 that the download of a pull must have, as 64 hex
+	// digits. It proves more than any checksum list, so none is looked for.
+	Digest string `json:"digest,omitempty"`
+	// Extras are the files to look for beside the image of a pull; nil means what
+	// is usual for its class and form.
+	Extras []Extra `json:"extras"`
+	// SizeMax bounds the unpacked image, in bytes; 0 means the manager's limit.
+	SizeMax int64 `json:"sizeMax,omitempty"`
+	// KeepQcow2 leaves a qcow2 image as it is.
+	KeepQcow2 bool `json:"keepQcow2,omitempty"`
+	// Source is the path of what to export, in place of the name of an image.
+	Source string `json:"source,omitempty"`
+	// Direct leads the transfer past the image store; nil means into it. Only [Do]
+	// takes it.
+	Direct *Direct `json:"direct,omitempty"`
 	// File is what to import or where to export to. A started transfer owns it.
 	File *os.File `json:"-"`
 }
 
+// Direct is a place of the caller's own that a transfer fills: nothing is kept,
+// renamed or converted, and no file beside the image is looked for.
+type Direct struct {
+	// Path is the absolute path of a directory for a tree, of a file or block
+	// device for a disk. Empty means Output.
+	Path string `json:"path,omitempty"`
+	// Offset is where in the target a disk begins, in bytes. The target must exist
+	// then, and what lies around the disk stays.
+	Offset *int64 `json:"offset,omitempty"`
+	// ZeroFill overwrites what [Request.SizeMax] allows behind the end of the disk.
+	ZeroFill bool `json:"zeroFill,omitempty"`
+	// Output takes the disk if there is no path.
+	Output *os.File `json:"-"`
+}
+
 // settle checks a request and fills in what it leaves to the defaults.
-func (r *Request) settle(locations images.Locations) error {
+func (r *Request) settle(c Config) error {
 	class, err := images.ParseClass(string(r.Class))
 	if err != nil {
 		return &InvalidError{"class", err.Error()}
@@ -94,19 +126,36 @@ func (r *Request) settle(locations images.Locations) error {
 	if r.Format == "" {
 		r.Format = compress.None
 	}
-	if err := r.settleFile(); err != nil {
-		return err
+	if c.User && (r.Kind == PullTar || r.Kind == ImportTar) {
+		return fmt.Errorf("unpack an archive for a user: %w", ErrForeignOwners)
+	}
+	if !r.Kind.Pull() && r.File == nil {
+		return &InvalidError{"fileDescriptor", "none was passed"}
 	}
 	if r.Kind.Pull() {
 		if err := r.settleRemote(); err != nil {
 			return err
 		}
 	}
+	if r.Direct != nil {
+		return r.settleDirect()
+	}
 	if err := r.settleLocal(); err != nil {
 		return err
 	}
+	return r.settleRoot(c.Locations)
+}
+
+// settleRoot finds the directory that is written to. Exports write to none.
+func (r *Request) settleRoot(locations images.Locations) error {
+	if r.Kind.Export() {
+		return nil
+	}
 	if r.ImageRoot == "" {
-		r.ImageRoot = locations.Pool[class]
+		r.ImageRoot = locations.Pool[r.Class]
+	}
+	if r.ImageRoot == "" {
+		return &InvalidError{"class", fmt.Sprintf("there is no place for images of class %s here", r.Class)}
 	}
 	if !filepath.IsAbs(r.ImageRoot) || filepath.Clean(r.ImageRoot) != r.ImageRoot {
 		return &InvalidError{"imageRoot", fmt.Sprintf("%q is not an absolute, normalized path", r.ImageRoot)}
@@ -115,13 +164,43 @@ func (r *Request) settle(locations images.Locations) error {
 }
 
 func (r *Request) settleRemote() error {
-	verify, err := ParseVerify(string(r.Verify))
+	level, err := ParseVerify(string(r.Verify))
 	if err != nil {
 		return err
 	}
-	r.Verify = verify
+	r.Verify = level
+	if r.Digest != "" {
+		if _, err := verify.ParseDigest(r.Digest); err != nil {
+			return &InvalidError{"digest", err.Error()}
+		}
+		r.Extras = []Extra{}
+	}
+	if r.Extras == nil {
+		r.Extras = UsualExtras(r.Kind, r.Class)
+	}
 	if err := checkURL(r.Remote); err != nil {
 		return &InvalidError{"remote", err.Error()}
+	}
+	return nil
+}
+
+// settleDirect checks where a direct transfer goes.
+func (r *Request) settleDirect() error {
+	d := r.Direct
+	r.Local, r.Extras, r.KeepQcow2 = NoLocal, []Extra{}, true
+	switch {
+	case r.Kind.Export():
+		return &InvalidError{"direct", "exports always go to a file of the caller's"}
+	case d.Path == "" && (d.Output == nil || r.Kind.Tree()):
+		return &InvalidError{"direct", "no path to write to is given"}
+	case d.Path != "" && (!filepath.IsAbs(d.Path) || filepath.Clean(d.Path) != d.Path):
+		return &InvalidError{"direct", fmt.Sprintf("%q is not an absolute, normalized path", d.Path)}
+	case d.Offset != nil && (r.Kind.Tree() || d.Path == "" || *d.Offset < 0):
+		return &InvalidError{"offset", "only a file or block device has one"}
+	case d.Offset != nil && r.SizeMax > math.MaxInt64-*d.Offset:
+		return &InvalidError{"offset", "together with the largest size it is too large"}
+	case d.ZeroFill && (d.Offset == nil || r.SizeMax == 0):
+		return &InvalidError{"zeroFill", "it needs both an offset and a largest size"}
 	}
 	return nil
 }
@@ -145,6 +224,9 @@ func checkURL(raw string) error {
 }
 
 func (r *Request) settleLocal() error {
+	if r.Source != "" {
+		return nil
+	}
 	if r.Kind.Pull() && r.Local == "" {
 		name, err := nameFromURL(r.Kind, r.Remote)
 		if err != nil {
@@ -161,14 +243,12 @@ func (r *Request) settleLocal() error {
 	return nil
 }
 
-// settleFile checks the descriptor of an import or export (importd.md 2.2).
-// What would change the meaning of plain reads and writes is refused.
-func (r *Request) settleFile() error {
-	if r.Kind.Pull() {
+// checkFile checks the descriptor that somebody else opened for an import or
+// export (importd.md 2.2). What would change the meaning of plain reads and writes
+// is refused.
+func (r *Request) checkFile() error {
+	if r.Kind.Pull() || r.File == nil {
 		return nil
-	}
-	if r.File == nil {
-		return &InvalidError{"fileDescriptor", "none was passed"}
 	}
 	fd := int(r.File.Fd())
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)

@@ -96,9 +96,9 @@ var imageCapabilities = []cap.Value{
 
 // publishCapabilities are for the process that installs images: besides, it sets
 // immutable flags, and on btrfs it deletes subvolumes, which takes CAP_SYS_ADMIN.
-func (s *stage) publishCapabilities() []cap.Value {
+func (s *stage) publishCapabilities(place string) []cap.Value {
 	keep := append([]cap.Value{cap.LINUX_IMMUTABLE}, imageCapabilities...)
-	root, err := os.Open(s.Request.ImageRoot)
+	root, err := os.Open(place)
 	if err != nil {
 		return keep
 	}
@@ -130,6 +130,33 @@ func (s *stage) enterCage(rules cage.Rules) error {
 		s.report.log(PriorityWarning, "This kernel cannot confine the transfer fully; missing: %s", missing)
 	}
 	return nil
+}
+
+// prepareRoot refuses a name that is taken and makes the image root. A direct
+// transfer has neither.
+func (s *stage) prepareRoot(ctx context.Context) error {
+	if s.Request.Direct != nil {
+		return nil
+	}
+	if err := s.exists(ctx); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.Request.ImageRoot, 0o755); err != nil {
+		return fmt.Errorf("make the image root: %w", err)
+	}
+	return nil
+}
+
+// destination is where the image goes, for people.
+func (s *stage) destination() string {
+	switch d := s.Request.Direct; {
+	case d == nil:
+		return s.Request.Local
+	case d.Path == "":
+		return "standard output"
+	default:
+		return d.Path
+	}
 }
 
 // exists refuses a name that is taken, before anything is spent on it.

@@ -29,6 +29,25 @@ type unpackJob struct {
 	Kind    Kind   `json:"kind"`
 	Target  string `json:"target"`
 	SizeMax int64  `json:"sizeMax"`
+	// Plain leaves a qcow2 image as it is.
+	Plain bool `json:"plain,omitempty"`
+	// Stream writes a disk from where the target's offset stands, without holes.
+	Stream bool `json:"stream,omitempty"`
+	// ZeroFill goes on with zeros up to SizeMax.
+	ZeroFill bool `json:"zeroFill,omitempty"`
+}
+
+// unpackJob describes what fills an image or a direct target.
+func (s *stage) unpackJob(into receiver) unpackJob {
+	j := unpackJob{Kind: s.Request.Kind, Target: into.Path(), SizeMax: s.SizeMax, Plain: s.Request.KeepQcow2}
+	if s.Request.SizeMax > 0 {
+		j.SizeMax = min(j.SizeMax, s.Request.SizeMax)
+	}
+	if d := s.Request.Direct; d != nil && !s.Request.Kind.Tree() {
+		j.Stream = d.Offset != nil || !isRegular(into.File())
+		j.ZeroFill = d.ZeroFill
+	}
+	return j
 }
 
 // unpacker is the worker's side of an unpacker process.
@@ -39,10 +58,10 @@ type unpacker struct {
 	err     error         // why it failed; to be read when ended is closed
 }
 
-// startUnpacker starts the child that turns the bytes on stdin into the pending
-// image. It holds the image's lock too.
-func (s *stage) startUnpacker(stdin *os.File, p *images.Pending) (_ *unpacker, err error) {
-	text, err := json.Marshal(unpackJob{s.Request.Kind, p.Path(), s.SizeMax})
+// startUnpacker starts the child that turns the bytes on stdin into the image. It
+// holds the lock of a pending image too.
+func (s *stage) startUnpacker(stdin *os.File, into receiver) (_ *unpacker, err error) {
+	text, err := json.Marshal(s.unpackJob(into))
 	if err != nil {
 		return nil, fmt.Errorf("write the unpacker's job: %w", err)
 	}
@@ -56,10 +75,9 @@ func (s *stage) startUnpacker(stdin *os.File, p *images.Pending) (_ *unpacker, e
 		return nil, errors.Join(err, ours.Close())
 	}
 	defer func() { err = errors.Join(err, scratch.Close()) }()
-	process, err := os.StartProcess("/proc/self/exe", []string{UnpackerName, string(text)}, &os.ProcAttr{
-		Dir:   "/",
+	process, err := startConfined([]string{UnpackerName, string(text)}, &os.ProcAttr{
 		Env:   os.Environ(),
-		Files: []*os.File{stdin, os.Stdout, os.Stderr, theirs, p.File(), scratch, s.control},
+		Files: []*os.File{stdin, os.Stdout, os.Stderr, theirs, into.File(), scratch, s.control},
 		Sys:   &syscall.SysProcAttr{Cloneflags: newNetwork()},
 	})
 	if err != nil {
@@ -83,7 +101,7 @@ func newNetwork() uintptr {
 // scratch returns a file without a name on the file system of the image root,
 // or the null device where none is needed.
 func (s *stage) scratch() (*os.File, error) {
-	if s.Request.Kind.Tree() {
+	if s.Request.Kind.Tree() || s.Request.KeepQcow2 {
 		return os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	}
 	return unnamedFile(s.Request.ImageRoot)
@@ -168,6 +186,12 @@ func (s *stage) unpack(ctx context.Context, job unpackJob) error {
 			},
 		}))
 	}
+	switch {
+	case job.Stream:
+		return transfer.Unpack(ctx, os.Stdin, transfer.Stream(target, job.SizeMax, job.ZeroFill))
+	case job.Plain:
+		return transfer.Unpack(ctx, os.Stdin, transfer.Plain(target, job.SizeMax))
+	}
 	scratch := os.NewFile(scratchFD, "conversion space beside "+job.Target)
 	return transfer.Unpack(ctx, os.Stdin, transfer.Disk(target, scratch, job.SizeMax))
 }
@@ -192,8 +216,12 @@ func isDiskFull(err error) bool {
 // explain puts the image root into the text of a full disk, so that the user
 // learns where to make room.
 func (s *stage) explain(err error) error {
-	if err == nil || !isDiskFull(err) || strings.Contains(err.Error(), s.Request.ImageRoot+":") {
+	place := s.Request.ImageRoot
+	if d := s.Request.Direct; d != nil {
+		place = d.Path
+	}
+	if err == nil || place == "" || !isDiskFull(err) || strings.Contains(err.Error(), place+":") {
 		return err
 	}
-	return fmt.Errorf("the disk of %s is full: %w", s.Request.ImageRoot, err)
+	return fmt.Errorf("the disk of %s is full: %w", place, err)
 }

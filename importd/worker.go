@@ -25,10 +25,10 @@ type worker struct {
 	stderr  *os.File
 }
 
-// startWorker starts this binary anew as a worker. file becomes its standard
-// input for imports and its standard output for exports. It leads a process
-// group, so that its children can be ended with it.
-func startWorker(j job, file *os.File) (_ *worker, err error) {
+// startWorker starts this binary anew as a worker. The files of the request become
+// its standard input and output. It leads a process group, so that its children
+// can be ended with it.
+func startWorker(j job) (_ *worker, err error) {
 	text, err := json.Marshal(j)
 	if err != nil {
 		return nil, fmt.Errorf("write job: %w", err)
@@ -49,15 +49,8 @@ func startWorker(j job, file *os.File) (_ *worker, err error) {
 	}
 	defer func() { err = errors.Join(err, theirStderr.Close()) }()
 
-	stdin, stdout := null, null
-	switch {
-	case j.Request.Kind.Export():
-		stdout = file
-	case file != nil:
-		stdin = file
-	}
-	process, err := os.StartProcess("/proc/self/exe", []string{WorkerName}, &os.ProcAttr{
-		Dir:   "/",
+	stdin, stdout := j.Request.streams(null)
+	process, err := startConfined([]string{WorkerName}, &os.ProcAttr{
 		Env:   workerEnvironment(os.Environ()),
 		Files: []*os.File{stdin, stdout, theirStderr, theirs},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Cloneflags: namespacesOf(j.Request)},
@@ -72,6 +65,34 @@ func startWorker(j job, file *os.File) (_ *worker, err error) {
 		return nil, errors.Join(fmt.Errorf("hand over the job: %w", err), waitErr, ours.Close(), stderr.Close())
 	}
 	return w, nil
+}
+
+// streams returns what a worker reads and writes; null is the null device.
+func (r *Request) streams(null *os.File) (stdin, stdout *os.File) {
+	stdin, stdout = null, null
+	switch {
+	case r.Kind.Export():
+		stdout = r.File
+	case r.File != nil:
+		stdin = r.File
+	}
+	if r.Direct != nil {
+		stdout = r.Direct.Output
+	}
+	return stdin, stdout
+}
+
+// startConfined starts this binary anew. Where the host does not let us make
+// namespaces, the child goes without: its cage refuses it the network all the same.
+func startConfined(argv []string, attr *os.ProcAttr) (*os.Process, error) {
+	const self = "/proc/self/exe"
+	attr.Dir = "/"
+	process, err := os.StartProcess(self, argv, attr)
+	if errors.Is(err, syscall.EPERM) && attr.Sys.Cloneflags != 0 {
+		attr.Sys.Cloneflags = 0
+		process, err = os.StartProcess(self, argv, attr)
+	}
+	return process, err
 }
 
 // namespacesOf gives a network of its own, which leads nowhere, to everything

@@ -221,14 +221,16 @@ func TestInitAndStockAreGiven(t *testing.T) {
 // Instances for users are replaced by a daemon that has them.
 func TestUserUnits(t *testing.T) {
 	tr := newTree(t, stockHost...)
-	write(t, filepath.Join(tr.bin, "importd"), "#!/bin/sh\necho ' --user  for a user'\n", 0o755)
+	for _, name := range []string{"importd", "machined"} {
+		write(t, filepath.Join(tr.bin, name), "#!/bin/sh\necho ' --user  for a user'\n", 0o755)
+	}
 	tr.mustMake("install")
-	got := tr.read("/usr/local/lib/systemd/user/systemd-importd.service.d/50-berth.conf")
-	if !strings.Contains(got, "\nExecStart="+libexec+"importd --user\n") {
+	got := tr.read("/usr/local/lib/systemd/user/systemd-machined.service.d/50-berth.conf")
+	if !strings.Contains(got, "\nExecStart="+libexec+"machined --user\n") {
 		t.Errorf("drop-in: %s", got)
 	}
-	if _, err := os.Stat(filepath.Join(tr.dir, "/usr/local/lib/systemd/user/systemd-machined.service.d")); err == nil {
-		t.Error("a machined without instances for users replaces them")
+	if _, err := os.Stat(filepath.Join(tr.dir, "/usr/local/lib/systemd/user/systemd-importd.service.d")); err == nil {
+		t.Error("an importd that cannot do as much for a user replaces the stock one")
 	}
 }
 

@@ -79,6 +79,28 @@ func Disk(target, scratch *os.File, sizeMax int64) Taker {
 	}
 }
 
+// Plain takes a disk image and writes it to target as it comes, with holes for
+// zeros. sizeMax bounds it in bytes.
+func Plain(target *os.File, sizeMax int64) Taker {
+	return func(ctx context.Context, r io.Reader) error {
+		_, err := disk.WriteSparse(ctx, target, r, sizeMax)
+		return err
+	}
+}
+
+// Stream takes a disk image and writes all of its bytes to w, which may be a
+// pipe or stand in the middle of a block device. If fill is set, zeros follow until
+// sizeMax bytes are written.
+func Stream(w io.Writer, sizeMax int64, fill bool) Taker {
+	return func(ctx context.Context, r io.Reader) error {
+		n, err := disk.Write(ctx, w, r, sizeMax)
+		if err != nil || !fill {
+			return err
+		}
+		return disk.WriteZeros(ctx, w, sizeMax-n)
+	}
+}
+
 // Maker writes an image to w.
 type Maker func(ctx context.Context, w io.Writer) error
 

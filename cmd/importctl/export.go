@@ -30,9 +30,9 @@ func (t *tool) exportAs(form importapi.Form) func(context.Context, []string) err
 			}
 		}
 		parameters := importapi.ExportParameters{
-			Local: args[0], Type: form, Class: t.class, Format: string(format), Interactive: true,
+			Local: args[0], Type: form, Class: t.class, Format: string(format),
 		}
-		return t.connected(ctx, func(c *importapi.Client) error {
+		return t.allowed(ctx, func(c daemon) error {
 			if given(args, 1) {
 				return t.exportTo(ctx, c, parameters, args[1])
 			}
@@ -46,7 +46,7 @@ func (t *tool) exportAs(form importapi.Form) func(context.Context, []string) err
 
 // exportTo leaves no new file behind when the export fails. One that was there
 // has lost its content by then.
-func (t *tool) exportTo(ctx context.Context, c *importapi.Client, p importapi.ExportParameters, path string) (err error) {
+func (t *tool) exportTo(ctx context.Context, c daemon, p importapi.ExportParameters, path string) (err error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	made := err == nil
 	if errors.Is(err, fs.ErrExist) {

@@ -18,7 +18,7 @@ var errLeft = errors.New("transfer goes on without us")
 // follow shows what a transfer reports until it is over. It returns why the
 // transfer failed; leaving does not end it.
 func (t *tool) follow(ctx context.Context, updates iter.Seq2[importapi.Update, error]) error {
-	f := &follower{monitor: t.Monitor("Total:")}
+	f := &follower{monitor: t.Monitor("Total:"), tool: t.again()}
 	defer f.monitor.End()
 	var failed error
 	for u, err := range updates {
@@ -41,7 +41,9 @@ func (t *tool) follow(ctx context.Context, updates iter.Seq2[importapi.Update, e
 // follower shows one transfer.
 type follower struct {
 	monitor *console.Monitor
-	id      uint32
+	// tool is this one, with the options that lead to the same importd.
+	tool string
+	id   uint32
 	// held is an error that may be the reason of the failure, which is told by
 	// main: it must not be read twice.
 	held *importd.LogLine
@@ -75,10 +77,25 @@ func (f *follower) settle(end error) {
 // left says what goes on now that the user has left.
 func (f *follower) left() error {
 	f.monitor.End()
-	text := "Interrupted. If the transfer had begun, it goes on: see 'importctl list-transfers'."
+	text := "Interrupted. If the transfer had begun, it goes on: see '" + f.tool + " list-transfers'."
 	if f.id != 0 {
-		text = fmt.Sprintf("Transfer %d goes on in the background. To cancel it: importctl cancel-transfer %d", f.id, f.id)
+		text = fmt.Sprintf("Transfer %d goes on in the background. To cancel it: %s cancel-transfer %d", f.id, f.tool, f.id)
 	}
 	f.monitor.Log(importd.PriorityWarning, text)
 	return fmt.Errorf("%w: %w", errLeft, &cli.Exit{Status: 1})
+}
+
+// again is how the tool is called for the same importd.
+func (t *tool) again() string {
+	command := t.Tool
+	if t.target.User {
+		command += " --user"
+	}
+	if t.target.Host != "" {
+		command += " --host=" + t.target.Host
+	}
+	if t.target.Container != "" {
+		command += " --machine=" + t.target.Container
+	}
+	return command
 }

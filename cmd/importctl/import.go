@@ -31,10 +31,10 @@ func (t *tool) importAs(form importapi.Form) func(context.Context, []string) err
 		} else if console.IsTerminal(file) {
 			return errors.New("standard input is a terminal, not an image")
 		}
-		return t.connected(ctx, func(c *importapi.Client) error {
+		return t.allowed(ctx, func(c daemon) error {
 			return t.follow(ctx, c.Import(ctx, importapi.ImportParameters{
 				Local: local, Type: form, Class: t.class,
-				Force: t.force, ReadOnly: t.readOnly, Interactive: true,
+				Force: t.force, ReadOnly: t.readOnly,
 			}, file))
 		})
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func (t *tool) listTransfers(ctx context.Context, _ []string) error {
-	return t.connected(ctx, func(c *importapi.Client) error {
+	return t.connected(ctx, func(c daemon) error {
 		transfers, err := c.ListTransfers(ctx, t.class)
 		if err != nil {
 			return err
@@ -24,7 +24,7 @@ func (t *tool) listTransfers(ctx context.Context, _ []string) error {
 }
 
 func (t *tool) listImages(ctx context.Context, _ []string) error {
-	return t.connected(ctx, func(c *importapi.Client) error {
+	return t.connected(ctx, func(c daemon) error {
 		list, err := c.ListImages(ctx, t.class)
 		if err != nil {
 			return err

@@ -4,12 +4,11 @@
 // One run, from the command line to the answer: main reads the options
 // (options.go), finds the verb (verbs.go), whose method checks its arguments and
 // calls importd (pull.go, import.go, export.go); follow.go shows what importd
-// reports until the transfer is over.
+// reports until the transfer is over. How importd is reached is in daemon.go.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -17,7 +16,6 @@ import (
 
 	"berth/cmd/internal/cli"
 	"berth/cmd/internal/console"
-	"berth/cmd/internal/importapi"
 )
 
 // version is set by the build.
@@ -47,6 +45,8 @@ func run(ctx context.Context, c *console.Console, args []string) error {
 		return nil
 	case t.help:
 		return t.showHelp(ctx, nil)
+	case t.introspect:
+		return t.describe()
 	case t.version:
 		_, err := fmt.Fprintln(c.Stdout, "berth importctl", version)
 		return err
@@ -55,20 +55,5 @@ func run(ctx context.Context, c *console.Console, args []string) error {
 	if err != nil {
 		return err
 	}
-	if verb.Name != "help" {
-		if err := t.elsewhere(); err != nil {
-			return err
-		}
-	}
 	return verb.Run(ctx, rest)
-}
-
-// connected calls a function with a client of importd.
-func (t *tool) connected(ctx context.Context, do func(*importapi.Client) error) (err error) {
-	client, err := importapi.Dial(ctx, importapi.Socket)
-	if err != nil {
-		return console.Unreachable("importd", importapi.Socket, err)
-	}
-	defer func() { err = errors.Join(err, client.Close()) }()
-	return do(client)
 }

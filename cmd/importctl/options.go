@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"berth/cmd/internal/bus"
 	"berth/cmd/internal/cli"
 	"berth/cmd/internal/console"
 	"berth/images"
@@ -16,10 +17,10 @@ import (
 
 // options are those of the command line.
 type options struct {
-	help, version bool
+	help, version, introspect bool
 
-	user          bool
-	host, machine string
+	target        bus.Target
+	noAskPassword bool
 
 	class    images.Class // empty: none was given
 	verify   importd.Verify
@@ -37,14 +38,16 @@ func (t *tool) flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("importctl", pflag.ContinueOnError)
 	f.BoolVarP(&t.help, "help", "h", false, "")
 	f.BoolVar(&t.version, "version", false, "")
+	f.BoolVar(&t.introspect, "introspect-cli", false, "")
+	f.Lookup("introspect-cli").Hidden = true
 	f.BoolVar(&t.NoPager, "no-pager", false, "")
 	f.BoolVar(&t.noLegend, "no-legend", false, "")
 	f.BoolVarP(&t.Quiet, "quiet", "q", false, "")
-	f.Bool("no-ask-password", false, "") // nobody is asked yet
-	f.StringVarP(&t.host, "host", "H", "", "")
-	f.StringVarP(&t.machine, "machine", "M", "", "")
-	f.BoolVar(&t.user, "user", false, "")
-	f.Var(console.Action(func() error { t.user = false; return nil }), "system", "")
+	f.BoolVar(&t.noAskPassword, "no-ask-password", false, "")
+	f.VarP(console.Checked(t.setHost), "host", "H", "")
+	f.VarP(console.Checked(t.setMachine), "machine", "M", "")
+	f.BoolVar(&t.target.User, "user", false, "")
+	f.Var(console.Action(func() error { t.target.User = false; return nil }), "system", "")
 	f.Lookup("system").NoOptDefVal = "true"
 	f.BoolVar(&t.readOnly, "read-only", false, "")
 	f.BoolVar(&t.force, "force", false, "")
@@ -87,16 +90,20 @@ func (t *tool) setKeepDownload(text string) error {
 	return nil
 }
 
-// elsewhere refuses what leads away from the system's own importd.
-func (o options) elsewhere() error {
-	switch {
-	case o.host != "":
-		return errors.New("--host is not supported yet: importd of another host can only be reached over D-Bus and ssh")
-	case o.machine != "":
-		return errors.New("--machine is not supported yet: importd of a machine can only be reached over its own D-Bus")
-	case o.user:
-		return errors.New("--user is not supported yet: there is no importd for the images of a user")
+// setHost and setMachine take the place of each other.
+func (t *tool) setHost(text string) error {
+	if text == "" {
+		return errors.New("it must be [USER@]HOST")
 	}
+	t.target.Host, t.target.Container = text, ""
+	return nil
+}
+
+func (t *tool) setMachine(text string) error {
+	if text == "" {
+		return errors.New("it must be [USER@]CONTAINER")
+	}
+	t.target.Host, t.target.Container = "", text
 	return nil
 }
 

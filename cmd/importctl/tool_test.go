@@ -56,7 +56,7 @@ func TestOptions(t *testing.T) {
 		{[]string{"--format", "zstd"}, func(o options) bool { return o.format == compress.Zstd }},
 		{[]string{"-j"}, func(o options) bool { return o.json == cli.JSONShort }},
 		{[]string{"--json=pretty"}, func(o options) bool { return o.json == cli.JSONPretty }},
-		{[]string{"--user", "--system"}, func(o options) bool { return !o.user }},
+		{[]string{"--user", "--system"}, func(o options) bool { return !o.target.User }},
 	} {
 		tool, _ := toolFor(t)
 		rest, err := cli.ParseOptions(tool.flags(), append(test.args, "verb"), nil)

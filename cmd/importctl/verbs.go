@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -27,10 +26,6 @@ func (t *tool) verbs() []cli.Verb {
 	}
 }
 
-func (t *tool) pullOCI(context.Context, []string) error {
-	return errors.New("pull-oci is not supported yet: importd has no client for container registries so far")
-}
-
 // cancel stops at the first transfer that cannot be canceled.
 func (t *tool) cancel(ctx context.Context, args []string) error {
 	ids := make([]uint32, len(args))
@@ -41,7 +36,7 @@ func (t *tool) cancel(ctx context.Context, args []string) error {
 		}
 		ids[i] = uint32(id)
 	}
-	return t.connected(ctx, func(c *importapi.Client) error {
+	return t.allowed(ctx, func(c daemon) error {
 		for _, id := range ids {
 			if err := c.Cancel(ctx, id); err != nil {
 				return err

@@ -11,12 +11,15 @@ import (
 
 	"berth/cmd/internal/bus"
 	"berth/cmd/internal/daemon"
+	"berth/cmd/internal/generator"
+	"berth/cmd/internal/helper"
 	"berth/cmd/internal/importapi"
 	"berth/cmd/internal/polkit"
 	"berth/cmd/internal/varlink"
 	"berth/images"
 	"berth/importd"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,6 +33,12 @@ func main() {
 	case importd.UnpackerName:
 		os.Exit(importd.UnpackerMain(os.Args[1:]))
 	}
+	switch name := filepath.Base(os.Args[0]); {
+	case helper.Is(name):
+		os.Exit(helper.Main(name, version, os.Args[1:]))
+	case name == generator.Name:
+		os.Exit(generator.Main(os.Args[1:]))
+	}
 	if err := run(os.Args); err != nil {
 		fmt.Fprintf(os.Stderr, "importd: %v\n", err)
 		os.Exit(1)
@@ -37,48 +46,62 @@ func main() {
 }
 
 func run(args []string) error {
-	o, done, err := daemon.ParseOptions("importd", version, args, os.Stdout)
+	var user bool
+	var introspect string
+	o, done, err := daemon.ParseOptions("importd", version, args, os.Stdout, func(flags *pflag.FlagSet) {
+		flags.BoolVar(&user, "user", false, "serve the images of the user who runs it")
+		flags.StringVar(&introspect, "bus-introspect", "", "describe the D-Bus objects at `path`, or list them, and end")
+		flags.BoolFunc("system", "serve the images of the system (default)", func(string) error { user = false; return nil })
+	})
 	if done || err != nil {
+		return err
+	}
+	if introspect != "" {
+		return importapi.Introspect(os.Stdout, introspect)
+	}
+	p, err := placeOf(user)
+	if err != nil {
 		return err
 	}
 	unix.Umask(0o022)
 	ctx, stop := daemon.Context()
 	defer stop()
-	return serve(ctx, o)
+	return serve(ctx, o, p)
 }
 
-func serve(ctx context.Context, o daemon.Options) error {
+func serve(ctx context.Context, o daemon.Options, p place) error {
 	log := daemon.OpenLog(os.Stderr, "systemd-importd", os.Getenv)
-	listeners, activated, err := listen(ctx)
+	listeners, activated, err := listen(ctx, p)
 	if err != nil {
 		return err
 	}
-	locations := images.SystemLocations("")
+	environment := helper.ReadEnvironment(os.Getenv, func(text string) { log.Warn(text) })
 	manager := importd.New(ctx, importd.Config{
-		Locations: locations, UserAgent: "berth-importd/" + version, Logger: log.Logger,
+		Locations: p.locations, User: p.user, UserAgent: "berth-importd/" + version, Logger: log.Logger,
+		NoSync: environment.NoSync, NoSubvolumes: environment.NoSubvolumes,
 	})
 	defer manager.Close()
-	service := &importapi.Service{Manager: manager, Images: images.NewStore(locations)}
+	service := &importapi.Service{Manager: manager, Images: images.NewStore(p.locations)}
 	idle := daemon.NewIdle(daemon.IdleTime(activated, os.Getenv))
-	systemBus := onBus(service, log, idle, polkit.Local{Group: o.Group})
+	messageBus := onBus(service, log, idle, p, polkit.Local{Group: o.Group})
 	server, err := varlinkServer(service, log, idle)
 	if err != nil {
 		return err
 	}
 	log.Info("importd is ready", "version", version)
-	services := append(server.Services(listeners), keepBusy(manager, idle), systemBus.Run)
+	services := append(server.Services(listeners), keepBusy(manager, idle), messageBus.Run)
 	return daemon.Run(ctx, log, idle, services...)
 }
 
 // listen returns the socket of the service manager, or binds its name.
-func listen(ctx context.Context) (listeners []net.Listener, activated bool, err error) {
+func listen(ctx context.Context, p place) (listeners []net.Listener, activated bool, err error) {
 	listeners, err = daemon.Listeners("varlink")
 	if err != nil || len(listeners) > 0 {
 		return listeners, true, err
 	}
-	l, err := daemon.Listen(ctx, importapi.Socket, 0o666)
+	l, err := daemon.Listen(ctx, p.socket, p.socketMode)
 	if err != nil {
-		return nil, false, bus.AddHolder(ctx, err, bus.SystemAddress(os.Getenv), importapi.BusName)
+		return nil, false, bus.AddHolder(ctx, err, p.busAddress, importapi.BusName)
 	}
 	return []net.Listener{l}, false, nil
 }

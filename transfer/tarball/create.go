@@ -27,7 +27,7 @@ var (
 	errGrew     = errors.New("file grew while it was read; packed up to its first size")
 )
 
-// Create packs the open directory dir as a pax archive into w. The same tree gives the same bytes: entries come in the
+// Create packs the open directory dir as a pax archive into w, with names that begin with "./", as systemd has them. The same tree gives the same bytes: entries come in the
 // order of their names, owners are numbers, times are those of modification alone. Mount points inside the tree are
 // packed as empty directories; subvolumes of btrfs are part of the tree.
 //

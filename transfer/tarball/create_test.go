@@ -51,7 +51,7 @@ func TestCreateIsDeterministic(t *testing.T) {
 	if !bytes.Equal(archives[0], archives[1]) {
 		t.Error("same tree, different archives")
 	}
-	want := []string{"./", "a", "b/", "b/1", "b/2", "c/", "c/a", "c/z/", "c/z/z", "c-d"}
+	want := []string{"./", "./a", "./b/", "./b/1", "./b/2", "./c/", "./c/a", "./c/z/", "./c/z/z", "./c-d"}
 	if got := namesIn(t, archives[0]); !slices.Equal(got, want) {
 		t.Errorf("order is %q, want %q", got, want)
 	}
@@ -129,10 +129,10 @@ func TestTreeChangesWhilePacked(t *testing.T) {
 		want   error
 		warned string
 	}{
-		"grows":   {func(b builder) { b.must(os.Truncate(b.path("a"), 5<<20)) }, nil, "a"},
+		"grows":   {func(b builder) { b.must(os.Truncate(b.path("a"), 5<<20)) }, nil, "./a"},
 		"shrinks": {func(b builder) { b.must(os.Truncate(b.path("a"), 300<<10)) }, ErrChanged, ""},
 		"vanishes": {
-			func(b builder) { b.must(os.Remove(b.path("gone"))) }, nil, "gone",
+			func(b builder) { b.must(os.Remove(b.path("gone"))) }, nil, "./gone",
 		},
 		"becomes a link": {
 			func(b builder) {
@@ -180,7 +180,7 @@ func TestCreateReportsItsDestination(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	b.must(err)
 	defer full.Close()
-	if err := Create(t.Context(), full, dir, CreateOptions{}); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), `pack "a": write archive`) {
+	if err := Create(t.Context(), full, dir, CreateOptions{}); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), `pack "./a": write archive`) {
 		t.Errorf("got %v", err)
 	}
 }

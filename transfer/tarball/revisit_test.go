@@ -153,7 +153,7 @@ func TestDiskFullNamesTheEntry(t *testing.T) {
 	source := t.TempDir()
 	builder{t, source}.file("usr/bin/large", 1<<20)
 	err := extractInto(t, point, createFrom(t, source, CreateOptions{}), ExtractOptions{})
-	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), `extract "usr/bin/large": write: no space left`) {
+	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), `extract "./usr/bin/large": write: no space left`) {
 		t.Errorf("got %v", err)
 	}
 }

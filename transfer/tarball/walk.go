@@ -38,9 +38,6 @@ func (p *packer) directory(parent, dir *os.File, name, full string, st *unix.Sta
 		return packError(full, fmt.Errorf("list directory: %w", err))
 	}
 	slices.Sort(names)
-	if full == "./" {
-		full = ""
-	}
 	for _, name := range names {
 		if err := p.ctx.Err(); err != nil {
 			return err

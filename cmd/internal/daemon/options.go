@@ -17,8 +17,11 @@ type Options struct {
 }
 
 // ParseOptions reads a daemon's command line, args[0] being its name. If it only
-// asks for help or the version, that is written to out and done is true.
-func ParseOptions(name, version string, args []string, out io.Writer) (o Options, done bool, err error) {
+// asks for help or the version, that is written to out and done is true. more adds
+// options that only this daemon has.
+func ParseOptions(
+	name, version string, args []string, out io.Writer, more ...func(*pflag.FlagSet),
+) (o Options, done bool, err error) {
 	flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
 	flags.SetOutput(out)
 	flags.Usage = func() {
@@ -27,6 +30,9 @@ func ParseOptions(name, version string, args []string, out io.Writer) (o Options
 	}
 	flags.IntVar(&o.Group, "group", polkit.NoGroup, "let members of the group with this `gid` do what root may")
 	flags.Lookup("group").DefValue = "0" // hides what stands for none, which nobody types
+	for _, add := range more {
+		add(flags)
+	}
 	showVersion := flags.Bool("version", false, "show the version and end")
 	switch err := flags.Parse(args[1:]); {
 	case errors.Is(err, pflag.ErrHelp):

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
 	"syscall"
 
 	"berth/cmd/internal/varlink"
@@ -14,8 +15,13 @@ import (
 	"berth/importd"
 )
 
-// Client talks to importd over Varlink.
-type Client struct{ conn *varlink.Client }
+// Client talks to our importd over Varlink.
+type Client struct {
+	// Interactive lets importd have somebody asked for a password.
+	Interactive bool
+
+	conn *varlink.Client
+}
 
 // Dial connects to the importd that listens at path.
 func Dial(ctx context.Context, path string) (*Client, error) {
@@ -23,31 +29,49 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to importd at %s: %w", path, err)
 	}
-	return &Client{conn}, nil
+	return &Client{Interactive: true, conn: conn}, nil
 }
 
 // Close ends the connection. Transfers go on.
 func (c *Client) Close() error { return c.conn.Close() }
 
+// Ours says whether this importd offers all that the client needs; systemd's does
+// most of it over D-Bus only.
+func (c *Client) Ours(ctx context.Context) (bool, error) {
+	var info struct{ Interfaces []string }
+	if _, err := c.conn.Call(ctx, "org.varlink.service.GetInfo", nil, &info); err != nil {
+		return false, fmt.Errorf("ask importd what it offers: %w", err)
+	}
+	return slices.Contains(info.Interfaces, berthName), nil
+}
+
 // Pull starts a pull and yields its updates until it is over.
 func (c *Client) Pull(ctx context.Context, p PullParameters) iter.Seq2[Update, error] {
+	p.Interactive = c.Interactive
 	return c.follow(ctx, "Pull", p)
+}
+
+// PullOCI says that our importd has no client for registries.
+func (c *Client) PullOCI(context.Context, OCIParameters) iter.Seq2[Update, error] {
+	return func(yield func(Update, error) bool) { yield(Update{}, errNoRegistries) }
 }
 
 // Import starts an import of a file, pipe or directory.
 func (c *Client) Import(ctx context.Context, p ImportParameters, file *os.File) iter.Seq2[Update, error] {
+	p.Interactive = c.Interactive
 	return c.follow(ctx, "Import", p, file)
 }
 
 // Export starts an export to a file or pipe.
 func (c *Client) Export(ctx context.Context, p ExportParameters, file *os.File) iter.Seq2[Update, error] {
+	p.Interactive = c.Interactive
 	return c.follow(ctx, "Export", p, file)
 }
 
 // Cancel asks a transfer to end.
 func (c *Client) Cancel(ctx context.Context, id uint32) error {
 	_, err := c.conn.Call(ctx, berthName+".Cancel", map[string]any{
-		"id": id, "allowInteractiveAuthentication": true,
+		"id": id, "allowInteractiveAuthentication": c.Interactive,
 	}, nil)
 	return explained(err)
 }

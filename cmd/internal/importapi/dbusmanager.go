@@ -32,7 +32,7 @@ func (b *Bus) manager() *bus.Interface {
 			starter("PullTarEx", pullExArgs, b.pullNew(importd.PullTar)),
 			starter("PullRaw", pullArgs, b.pullOld(importd.PullRaw)),
 			starter("PullRawEx", pullExArgs, b.pullNew(importd.PullRaw)),
-			starter("PullOci", "ref s, local_name s, class s, flags t", nil),
+			starter("PullOci", "ref s, local_name s, class s, flags t", pullOCI),
 			{Name: "ListTransfers", Out: bus.Args("transfers a(usssdo)"), Func: b.listTransfers},
 			{Name: "ListTransfersEx", In: bus.Args("class s, flags t"), Out: bus.Args("transfers a(ussssdo)"), Func: b.listTransfersEx},
 			{Name: "CancelTransfer", In: bus.Args("transfer_id u"), Func: b.cancel},

@@ -2,6 +2,7 @@ package importapi
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"berth/cmd/internal/bus"
@@ -18,6 +19,14 @@ const (
 	flagReadOnly
 	flagKeepDownload
 )
+
+// errNoRegistries is the answer to a pull from a container registry.
+var errNoRegistries = errors.New("importd has no client for container registries yet: PullOci is not supported")
+
+// pullOCI is there for clients that look for it.
+func pullOCI(context.Context, *bus.Call, string, string, string, uint64) (uint32, dbus.ObjectPath, error) {
+	return 0, "", &bus.Error{Name: bus.ErrorNotSupported, Err: errNoRegistries}
+}
 
 // The older calls are for machines only.
 const oldClass = string(images.ClassMachine)

@@ -46,6 +46,14 @@ type PullParameters struct {
 	Interactive  bool           `json:"allowInteractiveAuthentication,omitempty"`
 }
 
+// OCIParameters are those of PullOci, which only D-Bus has.
+type OCIParameters struct {
+	Reference       string
+	Local           string
+	Class           images.Class
+	Force, ReadOnly bool
+}
+
 // ImportParameters are those of io.berth.Import.Import.
 type ImportParameters struct {
 	FileDescriptor int          `json:"fileDescriptor"`

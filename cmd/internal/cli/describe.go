@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Description tells programs, such as those that complete command lines, what a tool
+// takes: the answer to --introspect-cli.
+type Description struct {
+	Names    []string            `json:"names"`
+	Project  string              `json:"project"`
+	Version  string              `json:"version"`
+	Abstract []string            `json:"abstract"`
+	Options  []OptionDescription `json:"options"`
+	Verbs    []VerbDescription   `json:"verbs"`
+}
+
+// OptionDescription is one option by all its names, with their dashes.
+type OptionDescription struct {
+	Names []string `json:"names"`
+	// Argument is "no_argument" or "required_argument".
+	Argument string `json:"argument"`
+	Metavar  string `json:"metavar,omitempty"`
+	Help     string `json:"help,omitempty"`
+}
+
+// VerbDescription is one verb, which counts as an argument itself. A maximum of 0
+// means any number.
+type VerbDescription struct {
+	Names        []string `json:"names"`
+	Abstract     []string `json:"abstract,omitempty"`
+	MinArguments int      `json:"minArguments,omitempty"`
+	MaxArguments int      `json:"maxArguments,omitempty"`
+	IsDefault    bool     `json:"isDefault,omitempty"`
+}
+
+// DescribeOption reads an option as it stands in a help text: "-h --help",
+// "--json=FORMAT".
+func DescribeOption(what, help string) OptionDescription {
+	names, metavar, takes := strings.Cut(what, "=")
+	o := OptionDescription{Names: strings.Fields(names), Argument: "no_argument", Metavar: metavar, Help: help}
+	if takes {
+		o.Argument = "required_argument"
+	}
+	return o
+}
+
+// DescribeVerb describes a verb of a tool.
+func DescribeVerb(v Verb, abstract string) VerbDescription {
+	d := VerbDescription{Names: append([]string{v.Name}, v.Aliases...), IsDefault: v.Default}
+	if abstract != "" {
+		d.Abstract = []string{abstract}
+	}
+	if v.Min > 0 {
+		d.MinArguments = v.Min + 1
+	}
+	if v.Max != Any {
+		d.MaxArguments = v.Max + 1
+	}
+	return d
+}
+
+// Print writes the description in the format of systemd's tools.
+func (d Description) Print(w io.Writer) error {
+	text, err := json.Marshal(struct {
+		MediaType string        `json:"mediaType"`
+		Commands  []Description `json:"commands"`
+	}{"application/vnd.io.systemd.cli-introspection-0", []Description{d}})
+	if err != nil {
+		return fmt.Errorf("describe the command line: %w", err)
+	}
+	_, err = fmt.Fprintf(w, "%s\n", text)
+	return err
+}

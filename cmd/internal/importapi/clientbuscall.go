@@ -1,0 +1,83 @@
+package importapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"berth/cmd/internal/bus"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// call calls a method of the manager and returns what it answers.
+func (c *BusClient) call(ctx context.Context, method string, args ...any) ([]any, error) {
+	msg := &dbus.Message{
+		Type: dbus.TypeMethodCall,
+		Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldPath: dbus.MakeVariant(managerPath), dbus.FieldDestination: dbus.MakeVariant(BusName),
+			dbus.FieldInterface: dbus.MakeVariant(managerName), dbus.FieldMember: dbus.MakeVariant(method),
+		},
+		Body: args,
+	}
+	if len(args) > 0 {
+		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(args...))
+	}
+	if c.Interactive {
+		msg.Flags |= dbus.FlagAllowInteractiveAuthorization
+	}
+	done := make(chan *dbus.Call, 1)
+	c.conn.SendWithContext(ctx, msg, done) // what it returns comes through the channel as well
+	reply := <-done
+	switch {
+	case reply.Err == nil:
+		return reply.Body, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	}
+	return nil, saidByImportd(method, reply.Err)
+}
+
+// callError is what importd answered instead of doing something.
+type callError struct{ name, text string }
+
+func (e *callError) Error() string { return e.text }
+
+// busErrorName is the name of the error that importd answered with, or empty.
+func busErrorName(err error) string {
+	if e, ok := errors.AsType[*callError](err); ok {
+		return e.name
+	}
+	return ""
+}
+
+func saidByImportd(method string, err error) error {
+	e, ok := errors.AsType[dbus.Error](err)
+	if !ok {
+		return fmt.Errorf("call %s of importd: %w", method, err)
+	}
+	answer := &callError{name: e.Name, text: e.Name}
+	if len(e.Body) > 0 {
+		if text, ok := e.Body[0].(string); ok && text != "" {
+			answer.text = text
+		}
+	}
+	switch e.Name {
+	case bus.ErrorUnknownMethod:
+		answer.text = fmt.Sprintf("the importd that runs there has no method %s", method)
+	case bus.ErrorServiceUnknown, bus.ErrorNameHasNoOwner:
+		answer.text = "no importd is running there, and none can be started: " + answer.text
+	}
+	return answer
+}
+
+// stored puts the one value of an answer into result. No answer has none.
+func stored(reply []any, result any) error {
+	if reply == nil {
+		return nil
+	}
+	if err := dbus.Store(reply, result); err != nil {
+		return fmt.Errorf("read the answer of importd: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package importd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// Do carries out one transfer for a caller that waits for it, without a manager:
+// the same worker in the same cage. report is called for its messages and its
+// progress, from one goroutine at a time. The caller keeps r.File and
+// r.Direct.Output.
+//
+// When ctx ends, the transfer is canceled and what it made is removed.
+func Do(ctx context.Context, c Config, r Request, report func(Event)) (err error) {
+	if err := r.settle(c); err != nil {
+		return err
+	}
+	if d := r.Direct; d != nil && d.Path != "" {
+		remove, err := openTarget(ctx, &r, &c)
+		defer func() {
+			if d.Output != nil {
+				err = errors.Join(err, d.Output.Close())
+			}
+		}()
+		if err != nil {
+			return errors.Join(err, remove())
+		}
+		if err := c.run(ctx, r, report); err != nil {
+			return errors.Join(err, remove())
+		}
+		return nil
+	}
+	err = c.run(ctx, r, report)
+	if err != nil && r.ImageRoot != "" {
+		c.sweep(context.WithoutCancel(ctx), r.ImageRoot)
+	}
+	return err
+}
+
+// run waits for a worker.
+func (c *Config) run(ctx context.Context, r Request, report func(Event)) error {
+	w, err := startWorker(c.job(r))
+	if err != nil {
+		return fmt.Errorf("start a worker for %s: %w", r.Kind, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = w.process.Signal(syscall.SIGTERM) }) // ended already: fine
+	defer stop()
+	err = w.follow(func(m message) {
+		switch {
+		case m.Progress != nil:
+			report(Event{Kind: EventProgress, Transfer: Info{Progress: *m.Progress}})
+		case m.Log != nil:
+			report(Event{Kind: EventLog, Log: *m.Log})
+		}
+	})
+	if err != nil && ctx.Err() != nil {
+		return ErrCanceled
+	}
+	return err
+}
+
+// refuseDirect keeps a request of others from writing anywhere but to the store.
+func (r *Request) refuseDirect() error {
+	if r.Direct != nil || r.Source != "" {
+		return &InvalidError{"direct", "it is for callers that have the files themselves"}
+	}
+	return nil
+}
