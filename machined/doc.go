@@ -53,6 +53,7 @@
 // # Units
 //
 // [Units] is the seam to what groups processes: the service manager, or cgroups
-// made by machined itself (package units/cgroup2). Where neither is to be had
+// made by machined itself (packages units/systemd and units/cgroup2). A service
+// manager also starts machines ([ImageStarter]). Where neither is to be had
 // machines have no unit, and signals go through pidfds.
 package machined

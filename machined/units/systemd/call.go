@@ -141,7 +141,7 @@ func (b *Backend) bring(ctx context.Context, unit, member string, args ...any) e
 		return err
 	}
 	if result == jobLost {
-		if _, state, err := b.look(ctx, unit); err == nil && state == "active" {
+		if state, err := b.look(ctx, unit); err == nil && state == "active" {
 			return nil
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // containers, which the host's administrator may have changed.
 func (b *Backend) StartImage(ctx context.Context, machine string) error {
 	name := "systemd-nspawn@" + machine + ".service"
-	_, before, err := b.look(ctx, name)
+	before, err := b.look(ctx, name)
 	if err != nil && !hasName(err, noSuchUnit) {
 		return fmt.Errorf("look at unit %s: %w", name, err)
 	}

@@ -28,10 +28,11 @@ func (b *Backend) dispatch(conn *dbus.Conn, s *dbus.Signal) error {
 
 func (b *Backend) ownerChanged(conn *dbus.Conn, s *dbus.Signal) error {
 	var name, before, after string
-	if s.Sender != "org.freedesktop.DBus" || dbus.Store(s.Body, &name, &before, &after) != nil || name != busName {
-		return nil
+	err := dbus.Store(s.Body, &name, &before, &after)
+	if err == nil && s.Sender == "org.freedesktop.DBus" && name == busName {
+		return b.arrived(conn, after)
 	}
-	return b.arrived(conn, after)
+	return nil
 }
 
 // apply is called with the lock held.

@@ -23,13 +23,13 @@ type unit struct {
 // over reports whether a unit in the given ActiveState has no processes any more.
 func over(state string) bool { return state == "inactive" || state == "failed" }
 
-// look finds a loaded unit; [noSuchUnit].
-func (b *Backend) look(ctx context.Context, name string) (path dbus.ObjectPath, state string, err error) {
+// look returns the ActiveState of a loaded unit; [noSuchUnit].
+func (b *Backend) look(ctx context.Context, name string) (state string, err error) {
+	var path dbus.ObjectPath
 	if err := b.call(ctx, "GetUnit", name).Store(&path); err != nil {
-		return "", "", err
+		return "", err
 	}
-	state, err = property[string](ctx, b, path, unitName, "ActiveState")
-	return path, state, err
+	return property[string](ctx, b, path, unitName, "ActiveState")
 }
 
 // track returns the unit of that name, followed until its end, nil if none is
