@@ -98,7 +98,7 @@ func (s *Service) serveOnce(ctx context.Context) error {
 		service: s, log: s.log, base: ctx, out: make(chan outgoing, maxQueued), ready: make(chan struct{}),
 		senders: senders{byName: make(map[string]*sender)},
 	}
-	conn, err := dbus.Connect(s.config.Address, dbus.WithContext(ctx), dbus.WithHandler(sess), dbus.WithSignalHandler(sess))
+	conn, err := Connect(s.config.Address, dbus.WithContext(ctx), dbus.WithHandler(sess), dbus.WithSignalHandler(sess))
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", s.config.Address, err)
 	}

@@ -82,7 +82,7 @@ func (b *Backend) run() {
 
 // serve returns nil after a connection that worked has ended.
 func (b *Backend) serve() (err error) {
-	conn, err := dbus.Connect(b.address, dbus.WithContext(b.ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+	conn, err := b.connect(b.address, dbus.WithContext(b.ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", b.address, err)
 	}
