@@ -9,7 +9,7 @@ PREFIX  ?= /usr/local
 SUITE   ?= sid
 FUZZTIME ?= 10s
 
-.PHONY: all build demo test test-unit test-root test-host host-shell bench fuzz lint \
+.PHONY: all build demo test test-unit test-root test-host conformance host-shell bench fuzz lint \
 	install uninstall clean help setup
 
 all: build
@@ -26,7 +26,7 @@ setup: ## install the Debian packages that demo and tests use
 demo: setup build ## the main job before your eyes: pull, list, start, run, power off, export
 	@fixtures/demo.sh
 
-test: setup test-unit test-root ## every test that this machine can run
+test: setup test-unit test-root test-host ## every test that this machine can run
 	@echo "make test: every test that this machine can run has passed; those it cannot are listed above as SKIP"
 
 test-unit: ## vet and the tests of all packages, with the race detector
@@ -48,7 +48,13 @@ host-shell: ## a root shell in a real systemd host: make host-shell SUITE=sid|tr
 	@$(GO) run ./fixtures/testhost/shell $(CURDIR) $(SUITE)
 
 test-host: build ## berth on real systemd hosts, under the stock clients and systemd's own tests
-	BERTH_HOSTS=yes $(GO) run ./fixtures/testsum -count=1 -timeout 40m -p 1 ./fixtures/testhost/... ./packaging
+	@# The packages whose tests boot hosts; one after the other, as each takes both
+	@# cores.
+	BERTH_HOSTS=yes $(GO) run ./fixtures/testsum -count=1 -timeout 40m -p 1 \
+		$$(grep -rl --include='*_test.go' 'testhost/hosttest"' . | xargs -n1 dirname | sort -u)
+
+conformance: build ## the same comparison with the stock daemons, recorded in docs/conformance.md
+	BERTH_HOSTS=yes BERTH_UPDATE=yes $(GO) run ./fixtures/testsum -count=1 -timeout 40m ./fixtures/conformance
 
 install: ## put berth into this system, or into DESTDIR (PREFIX, TOOLS: docs/installing.md)
 	@test -x $(BIN)/importctl || $(MAKE) build
