@@ -80,7 +80,7 @@ func DialBus(ctx context.Context, t Target) (*BusClient, error) {
 	case t.User || strings.Contains(t.Container, "@"):
 		conn, bridge, err = dialProgram(ctx, bridgeCommand(t))
 	default:
-		conn, err = dialContainer(t.Container)
+		conn, err = dialContainer(ctx, t.Container)
 	}
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -32,10 +33,25 @@ error NoSuchVolume()
 `
 
 // instance is the software behind a virtual machine, and a provider of volumes.
-type instance struct{ got []string }
+type instance struct {
+	mu  sync.Mutex
+	got []string
+}
+
+func (i *instance) note(text string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.got = append(i.got, text)
+}
+
+func (i *instance) noted() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return strings.Join(i.got, ",")
+}
 
 func (i *instance) order(_ context.Context, call *varlink.Call) error {
-	i.got = append(i.got, call.Method())
+	i.note(call.Method())
 	if strings.HasSuffix(call.Method(), "Pause") {
 		return &varlink.Error{Name: "io.systemd.MachineInstance.NotConnected"}
 	}
@@ -52,7 +68,7 @@ func (i *instance) addStorage(_ context.Context, call *varlink.Call) error {
 		return err
 	}
 	text, err := io.ReadAll(call.FDs()[in.Index])
-	i.got = append(i.got, in.Name+" "+in.Config+" "+string(text))
+	i.note(in.Name + " " + in.Config + " " + string(text))
 	return errors.Join(err, call.Reply(nil))
 }
 
@@ -139,7 +155,7 @@ func TestControlSocket(t *testing.T) {
 	if _, err := machineapi.AcquireVolume(t.Context(), socket, machineapi.Volume{Name: "other"}); err == nil {
 		t.Error("a volume that is not there was opened")
 	}
-	if got := strings.Join(i.got, ","); got != "io.systemd.MachineInstance.PowerOff,io.systemd.MachineInstance.Pause,fs:vol virtio bytes" {
+	if got := i.noted(); got != "io.systemd.MachineInstance.PowerOff,io.systemd.MachineInstance.Pause,fs:vol virtio bytes" {
 		t.Errorf("it got %q", got)
 	}
 }
