@@ -20,9 +20,9 @@ import (
 // stateDir holds a file for each machine of the system.
 const stateDir = "/run/systemd/machines"
 
-// stateField returns a value of a machine's state file, "" where there is none.
+// StateField returns a value of a machine's state file, "" where there is none.
 // It is for values that need no quoting.
-func stateField(dir, name, key string) string {
+func StateField(dir, name, key string) string {
 	if machined.ValidName(name) != nil {
 		return ""
 	}
@@ -47,11 +47,11 @@ func dialContainer(name string) (*dbus.Conn, error) {
 	if err := machined.ValidName(name); err != nil {
 		return nil, fmt.Errorf("'%s' is not [USER@]MACHINE: %w", name, err)
 	}
-	leader, err := strconv.Atoi(stateField(stateDir, name, "LEADER"))
+	leader, err := strconv.Atoi(StateField(stateDir, name, "LEADER"))
 	if err != nil || leader <= 1 {
 		return nil, fmt.Errorf("no machine '%s' known: %w", name, machined.ErrNoSuchMachine)
 	}
-	if class := stateField(stateDir, name, "CLASS"); class != string(machined.ClassContainer) {
+	if class := StateField(stateDir, name, "CLASS"); class != string(machined.ClassContainer) {
 		return nil, fmt.Errorf("machine '%s' is no container: %w", name, machined.ErrNotSupported)
 	}
 	conn, err := connectInside(leader)
