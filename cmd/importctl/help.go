@@ -123,7 +123,7 @@ func (t *tool) describe() error {
 			}
 		}
 	}
-	return d.Print(t.Stdout)
+	return d.Print(t.Stdout, t.JSON())
 }
 
 func oneLine(text string) string { return strings.ReplaceAll(text, "\n", " ") }

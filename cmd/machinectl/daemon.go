@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"berth/cmd/internal/agent"
+	"berth/cmd/internal/bus"
 	"berth/cmd/internal/console"
 	"berth/cmd/internal/machineapi"
 	"berth/images"
@@ -92,12 +93,12 @@ func (t *tool) dial(ctx context.Context) (daemon, error) {
 	}
 	client, err := t.dialVarlink(ctx)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		bus, busErr := t.dialBus(ctx) // machined may be started by a call
-		if errors.Is(busErr, machineapi.ErrNoBus) {
-			socket, _ := t.target.Socket()
+		overBus, busErr := t.dialBus(ctx) // machined may be started by a call
+		if errors.Is(busErr, bus.ErrNoBus) {
+			socket, _ := t.target.Runtime(machineapi.Socket)
 			return nil, console.Unreachable("machined", socket, err)
 		}
-		return bus, busErr
+		return overBus, busErr
 	}
 	if err != nil {
 		return nil, err
@@ -109,15 +110,15 @@ func (t *tool) dial(ctx context.Context) (daemon, error) {
 	if ours {
 		return client, nil
 	}
-	bus, err := t.dialBus(ctx)
-	if errors.Is(err, machineapi.ErrNoBus) {
+	overBus, err := t.dialBus(ctx)
+	if errors.Is(err, bus.ErrNoBus) {
 		return struct{ daemon }{client}, nil // without what is ours alone
 	}
-	return bus, errors.Join(err, client.Close())
+	return overBus, errors.Join(err, client.Close())
 }
 
 func (t *tool) dialVarlink(ctx context.Context) (*machineapi.Client, error) {
-	socket, err := t.target.Socket()
+	socket, err := t.target.Runtime(machineapi.Socket)
 	if err != nil {
 		return nil, err
 	}

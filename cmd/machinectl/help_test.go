@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"berth/cmd/internal/cli"
+
 	"github.com/spf13/pflag"
 )
 
@@ -54,15 +56,15 @@ func TestIntrospection(t *testing.T) {
 	if err := tool.introspect(); err != nil {
 		t.Fatal(err)
 	}
-	var got introspection
+	var got cli.Document
 	if err := json.Unmarshal([]byte(stdout()), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.MediaType != introspectionType || len(got.Commands) != 1 {
+	if got.MediaType != cli.DocumentType || len(got.Commands) != 1 {
 		t.Fatalf("introspection: %+v", got)
 	}
 	c := got.Commands[0]
-	seen := make(map[string]introspectedOption)
+	seen := make(map[string]cli.OptionDescription)
 	for _, o := range c.Options {
 		for _, name := range o.Names {
 			if _, twice := seen[name]; twice {
@@ -71,7 +73,7 @@ func TestIntrospection(t *testing.T) {
 			seen[name] = o
 		}
 	}
-	for name, want := range map[string]introspectedOption{
+	for name, want := range map[string]cli.OptionDescription{
 		"-P": {Argument: "required_argument", Metavar: "NAME"}, "-V": {Argument: "no_argument"},
 		"--property": {Argument: "required_argument", Metavar: "NAME"}, "-a": {Argument: "no_argument"},
 		"--verify": {Argument: "required_argument"}, "--introspect-cli": {Argument: "no_argument"},

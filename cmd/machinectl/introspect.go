@@ -9,56 +9,19 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// introspectionType names the format of --introspect-cli.
-const introspectionType = "application/vnd.io.systemd.cli-introspection-0"
-
-// introspection describes the command line to programs such as completions.
-type introspection struct {
-	MediaType string                `json:"mediaType"`
-	Commands  []introspectedCommand `json:"commands"`
-}
-
-type introspectedCommand struct {
-	Names    []string             `json:"names"`
-	Project  string               `json:"project"`
-	Version  string               `json:"version"`
-	Abstract []string             `json:"abstract"`
-	Options  []introspectedOption `json:"options"`
-	Verbs    []introspectedVerb   `json:"verbs"`
-}
-
-type introspectedOption struct {
-	Names    []string `json:"names"`
-	Argument string   `json:"argument"`
-	Metavar  string   `json:"metavar,omitempty"`
-	Help     string   `json:"help,omitempty"`
-}
-
-// introspectedVerb counts the verb itself as an argument.
-type introspectedVerb struct {
-	Names        []string `json:"names"`
-	Abstract     []string `json:"abstract,omitempty"`
-	MinArguments int      `json:"minArguments,omitempty"`
-	MaxArguments int      `json:"maxArguments,omitempty"`
-	IsDefault    bool     `json:"isDefault,omitempty"`
-}
-
 func (t *tool) introspect() error {
-	return cli.PrintJSON(t.Stdout, introspection{
-		MediaType: introspectionType,
-		Commands: []introspectedCommand{{
-			Names: []string{t.Tool}, Project: "berth", Version: version, Abstract: []string{helpIntroduction},
-			Options: introspectOptions(t.flags()), Verbs: introspectVerbs(t.verbs()),
-		}},
-	}, t.JSON())
+	return cli.Description{
+		Names: []string{t.Tool}, Project: "berth", Version: version, Abstract: []string{helpIntroduction},
+		Options: introspectOptions(t.flags()), Verbs: introspectVerbs(t.verbs()),
+	}.Print(t.Stdout, t.JSON())
 }
 
 // introspectOptions lists the options in the order of the help text, then those
 // that are not in there.
-func introspectOptions(flags *pflag.FlagSet) (list []introspectedOption) {
+func introspectOptions(flags *pflag.FlagSet) (list []cli.OptionDescription) {
 	explained := make(map[string]bool)
 	for _, line := range optionHelp.lines {
-		o := introspectedOption{Argument: "no_argument", Help: line.text}
+		o := cli.OptionDescription{Argument: "no_argument", Help: line.text}
 		what, metavar, takes := strings.Cut(line.what, "=")
 		o.Names = strings.Fields(what)
 		if short := len(o.Names) == 2 && !strings.HasPrefix(o.Names[1], "-"); short {
@@ -76,7 +39,7 @@ func introspectOptions(flags *pflag.FlagSet) (list []introspectedOption) {
 		if strings.HasPrefix(f.Name, "=") || explained["--"+f.Name] { // those with a letter only are all explained
 			return
 		}
-		o := introspectedOption{Names: []string{"--" + f.Name}, Argument: "required_argument"}
+		o := cli.OptionDescription{Names: []string{"--" + f.Name}, Argument: "required_argument"}
 		if f.NoOptDefVal != "" {
 			o.Argument = "no_argument"
 		}
@@ -85,11 +48,11 @@ func introspectOptions(flags *pflag.FlagSet) (list []introspectedOption) {
 	return list
 }
 
-func introspectVerbs(verbs []cli.Verb) (list []introspectedVerb) {
+func introspectVerbs(verbs []cli.Verb) (list []cli.VerbDescription) {
 	lines := slices.Concat(machineHelp.lines, imageHelp.lines)
 	for _, v := range verbs {
 		for _, name := range append([]string{v.Name}, v.Aliases...) {
-			one := introspectedVerb{Names: []string{name}, IsDefault: v.Default}
+			one := cli.VerbDescription{Names: []string{name}, IsDefault: v.Default}
 			if v.Min > 0 {
 				one.MinArguments = v.Min + 1
 			}

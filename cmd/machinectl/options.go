@@ -9,9 +9,9 @@ import (
 	"strings"
 	"syscall"
 
+	"berth/cmd/internal/bus"
 	"berth/cmd/internal/cli"
 	"berth/cmd/internal/console"
-	"berth/cmd/internal/machineapi"
 	"berth/importd"
 	"berth/machined"
 	"berth/transfer/compress"
@@ -23,7 +23,7 @@ import (
 type options struct {
 	help, version, describe bool
 
-	target machineapi.Target
+	target bus.Target
 
 	// properties are what show prints; empty: all that are set.
 	properties []string

@@ -144,7 +144,7 @@ func (t *tool) mustControl(ctx context.Context, name string, do func(*machineapi
 
 // runtimePath is a path below the runtime directory of the target.
 func (t *tool) runtimePath(path string) (string, error) {
-	socket, err := t.target.Socket()
+	socket, err := t.target.Runtime(machineapi.Socket)
 	if err != nil {
 		return "", err
 	}

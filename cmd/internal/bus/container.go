@@ -1,17 +1,18 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 
 	"berth/machined"
+	"berth/machined/nsenter"
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
@@ -20,9 +21,9 @@ import (
 // stateDir holds a file for each machine of the system.
 const stateDir = "/run/systemd/machines"
 
-// stateField returns a value of a machine's state file, "" where there is none.
+// StateField returns a value of a machine's state file, "" where there is none.
 // It is for values that need no quoting.
-func stateField(dir, name, key string) string {
+func StateField(dir, name, key string) string {
 	if machined.ValidName(name) != nil {
 		return ""
 	}
@@ -40,21 +41,21 @@ func stateField(dir, name, key string) string {
 
 // dialContainer connects to the system bus of a container, as the root of the
 // container. It needs the rights of root.
-func dialContainer(name string) (*dbus.Conn, error) {
+func dialContainer(ctx context.Context, name string) (*dbus.Conn, error) {
 	if name == machined.HostName {
 		return dialLocal(false)
 	}
 	if err := machined.ValidName(name); err != nil {
 		return nil, fmt.Errorf("'%s' is not [USER@]MACHINE: %w", name, err)
 	}
-	leader, err := strconv.Atoi(stateField(stateDir, name, "LEADER"))
+	leader, err := strconv.Atoi(StateField(stateDir, name, "LEADER"))
 	if err != nil || leader <= 1 {
 		return nil, fmt.Errorf("no machine '%s' known: %w", name, machined.ErrNoSuchMachine)
 	}
-	if class := stateField(stateDir, name, "CLASS"); class != string(machined.ClassContainer) {
+	if class := StateField(stateDir, name, "CLASS"); class != string(machined.ClassContainer) {
 		return nil, fmt.Errorf("machine '%s' is no container: %w", name, machined.ErrNotSupported)
 	}
-	conn, err := connectInside(leader)
+	conn, err := connectInside(ctx, leader)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the bus in machine '%s': %w", name, err)
 	}
@@ -67,13 +68,18 @@ func dialContainer(name string) (*dbus.Conn, error) {
 
 // connectInside connects to the bus socket of the system that a process is in.
 // The path is resolved below that system's root and nowhere else.
-func connectInside(leader int) (conn *net.UnixConn, err error) {
-	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", leader), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func connectInside(ctx context.Context, leader int) (conn *net.UnixConn, err error) {
+	target, err := nsenter.Open(leader)
 	if err != nil {
-		return nil, fmt.Errorf("open its root: %w", err)
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, unix.Close(root)) }()
-	socket, err := unix.Openat2(root, "run/dbus/system_bus_socket", &unix.OpenHow{
+	defer func() { err = errors.Join(err, target.PIDFD.Close()) }()
+	root, err := target.Root()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	socket, err := unix.Openat2(int(root.Fd()), "run/dbus/system_bus_socket", &unix.OpenHow{
 		Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
 	if errors.Is(err, fs.ErrNotExist) {
@@ -91,7 +97,11 @@ func connectInside(leader int) (conn *net.UnixConn, err error) {
 	if uid == os.Geteuid() {
 		return net.DialUnix("unix", nil, address)
 	}
-	return dialAs(uid, address)
+	err = nsenter.In(ctx, target, 0, func() (err error) {
+		conn, err = dialAs(uid, address)
+		return err
+	})
+	return conn, err
 }
 
 // rootOf is the user of this host who is root to a process.
@@ -110,24 +120,11 @@ func rootOf(pid int) (int, error) {
 }
 
 // dialAs connects as another user: the bus in a container takes a caller for its
-// root only if that user's number here is the one of its root.
+// root only if that user's number here is the one of its root. It runs on a thread
+// that is thrown away: the system call is the raw one, which changes no other.
 func dialAs(uid int, address *net.UnixAddr) (*net.UnixConn, error) {
-	type result struct {
-		conn *net.UnixConn
-		err  error
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0)); errno != 0 {
+		return nil, fmt.Errorf("become its root: %w", errno)
 	}
-	done := make(chan result, 1)
-	go func() {
-		// Never unlocked: the thread keeps the user and ends with the goroutine.
-		// The system call is the raw one, which changes this thread only.
-		runtime.LockOSThread()
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0)); errno != 0 {
-			done <- result{nil, fmt.Errorf("become its root: %w", errno)}
-			return
-		}
-		conn, err := net.DialUnix("unix", nil, address)
-		done <- result{conn, err}
-	}()
-	r := <-done
-	return r.conn, r.err
+	return net.DialUnix("unix", nil, address)
 }

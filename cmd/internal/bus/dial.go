@@ -33,7 +33,7 @@ func Dial(ctx context.Context, t Target) (_ *dbus.Conn, closeConn func() error, 
 	case t.Local():
 		conn, err = dialLocal(t.User)
 	case !t.User && !strings.Contains(t.Container, "@"):
-		conn, err = dialContainer(t.Container)
+		conn, err = dialContainer(ctx, t.Container)
 	default:
 		conn, bridge, err = dialProgram(ctx, bridgeCommand(t))
 	}

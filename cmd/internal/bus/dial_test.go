@@ -66,7 +66,7 @@ func TestStateFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"m": "42", "none": "", "../m": ""} {
-		if got := stateField(dir, name, "LEADER"); got != want {
+		if got := StateField(dir, name, "LEADER"); got != want {
 			t.Errorf("leader of %q: %q", name, got)
 		}
 	}

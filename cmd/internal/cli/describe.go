@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
-	"fmt"
 	"io"
 	"strings"
 )
@@ -63,15 +61,16 @@ func DescribeVerb(v Verb, abstract string) VerbDescription {
 	return d
 }
 
-// Print writes the description in the format of systemd's tools.
-func (d Description) Print(w io.Writer) error {
-	text, err := json.Marshal(struct {
-		MediaType string        `json:"mediaType"`
-		Commands  []Description `json:"commands"`
-	}{"application/vnd.io.systemd.cli-introspection-0", []Description{d}})
-	if err != nil {
-		return fmt.Errorf("describe the command line: %w", err)
-	}
-	_, err = fmt.Fprintf(w, "%s\n", text)
-	return err
+// Document is the answer to --introspect-cli as a whole.
+type Document struct {
+	MediaType string        `json:"mediaType"`
+	Commands  []Description `json:"commands"`
+}
+
+// DocumentType names the format, which is that of systemd's tools.
+const DocumentType = "application/vnd.io.systemd.cli-introspection-0"
+
+// Print writes the description of a tool as JSON.
+func (d Description) Print(w io.Writer, mode JSON) error {
+	return PrintJSON(w, Document{DocumentType, []Description{d}}, mode)
 }

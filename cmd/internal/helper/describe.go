@@ -46,7 +46,7 @@ func (h *helper) printDescription() error {
 	for _, v := range h.cliVerbs() {
 		d.Verbs = append(d.Verbs, cli.DescribeVerb(v, abstracts[v.Name]))
 	}
-	return d.Print(h.Stdout)
+	return d.Print(h.Stdout, h.JSON())
 }
 
 // what is the option as it stands in a help text.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 
 	"berth/images"
 	"berth/machined"
@@ -18,19 +17,12 @@ type BusClient struct {
 	// Interactive lets the daemons have somebody asked for a password.
 	Interactive bool
 
-	conn   *dbus.Conn
-	bridge *exec.Cmd // what the connection goes through, or nil
+	conn  *dbus.Conn
+	close func() error
 }
 
 // Close ends the connection.
-func (c *BusClient) Close() error {
-	err := c.conn.Close()
-	if c.bridge != nil {
-		// How the bridge ends says nothing: its stream is gone.
-		_ = c.bridge.Wait()
-	}
-	return err
-}
+func (c *BusClient) Close() error { return c.close() }
 
 // object is what methods are called on.
 type object struct {

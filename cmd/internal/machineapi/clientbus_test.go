@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"berth/cmd/internal/bus"
 	"berth/cmd/internal/machineapi"
 	"berth/images"
 	"berth/machined"
@@ -21,7 +22,7 @@ import (
 func (h *busHost) client() *machineapi.BusClient {
 	h.t.Helper()
 	h.t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", h.address)
-	c, err := machineapi.DialBus(h.t.Context(), machineapi.Target{})
+	c, err := machineapi.DialBus(h.t.Context(), bus.Target{})
 	if err != nil {
 		h.t.Fatal(err)
 	}

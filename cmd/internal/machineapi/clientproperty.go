@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"berth/cmd/internal/bus"
+
 	"github.com/godbus/dbus/v5"
 )
 
@@ -189,7 +191,7 @@ func (d *Description) setText(name, value string) {
 
 // interfacesOf reads the list of a machine's links from its state file.
 func interfacesOf(dir, name string) (list []int32) {
-	for word := range strings.FieldsSeq(stateField(dir, name, "NETIF")) {
+	for word := range strings.FieldsSeq(bus.StateField(dir, name, "NETIF")) {
 		if n, err := strconv.ParseInt(word, 10, 32); err == nil && n > 0 {
 			list = append(list, int32(n))
 		}

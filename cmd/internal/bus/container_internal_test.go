@@ -1,4 +1,4 @@
-package machineapi
+package bus
 
 import (
 	"errors"
