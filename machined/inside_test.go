@@ -27,10 +27,17 @@ type registered struct {
 }
 
 // bootGuest starts the minimal guest and registers it with a manager that has
-// no other machine but the host.
-func bootGuest(t *testing.T, name string) registered {
+// no other machine but the host. Further arguments go to systemd-nspawn.
+func bootGuest(t *testing.T, name string, args ...string) registered {
 	t.Helper()
-	tree := guesttest.Minimal(t)
+	return bootTree(t, name, guesttest.Minimal(t), args...)
+}
+
+// sharedUsers is for a guest without a user namespace of its own.
+const sharedUsers = "--private-users=no"
+
+func bootTree(t *testing.T, name, tree string, args ...string) registered {
+	t.Helper()
 	nspawn, err := runner.FindNspawn()
 	if errors.Is(err, runner.ErrNotInstalled) {
 		t.Skip("NOT TESTED: ", err)
@@ -42,7 +49,7 @@ func bootGuest(t *testing.T, name string) registered {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return managerOf(t, name, guesttest.Start(t, command.Argv, command.Env).Leader)
+	return managerOf(t, name, guesttest.Start(t, append(command.Argv, args...), command.Env).Leader)
 }
 
 // managerOf returns a manager with the host and one container.

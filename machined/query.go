@@ -49,30 +49,33 @@ func (m *Manager) UIDShift(ctx context.Context, name string) (shift uint32, err 
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	err = m.enter(name, func(machine Machine, t nsenter.Target) error {
+	err = m.enter(name, func(machine Machine, t nsenter.Target) (err error) {
 		if machine.Class == ClassHost {
 			return nil
 		}
-		maps := [2]string{}
-		for i, name := range []string{"uid_map", "gid_map"} {
-			text, err := os.ReadFile("/proc/" + strconv.Itoa(t.PID) + "/" + name)
-			if errors.Is(err, unix.ESRCH) {
-				err = nsenter.ErrGone
-			}
-			if err != nil && !errors.Is(err, os.ErrNotExist) {
-				return fmt.Errorf("read id map: %w", err)
-			}
-			maps[i] = string(text)
-		}
-		// Only now is it sure that the maps were the leader's.
-		if _, err := t.Foreign(); err != nil {
-			return err
-		}
-		var err error
-		shift, err = parseShift(maps[0], maps[1])
+		shift, err = shiftOf(t)
 		return err
 	})
 	return shift, err
+}
+
+func shiftOf(t nsenter.Target) (uint32, error) {
+	maps := [2]string{}
+	for i, name := range []string{"uid_map", "gid_map"} {
+		text, err := os.ReadFile("/proc/" + strconv.Itoa(t.PID) + "/" + name)
+		if errors.Is(err, unix.ESRCH) {
+			err = nsenter.ErrGone
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return 0, fmt.Errorf("read id map: %w", err)
+		}
+		maps[i] = string(text)
+	}
+	// Only now is it sure that the maps were the leader's.
+	if _, err := t.Foreign(); err != nil {
+		return 0, err
+	}
+	return parseShift(maps[0], maps[1])
 }
 
 // minShiftRange is what the original demands: every id but nobody.

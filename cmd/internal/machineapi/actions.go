@@ -77,6 +77,17 @@ func (s *Service) unchanged(m machined.Machine) error {
 	return err
 }
 
+// authorizeMachine asks whether the caller may do something to a machine, and
+// makes sure that it is still the same one. Owners have no privilege here.
+func (s *Service) authorizeMachine(
+	ctx context.Context, call *varlink.Call, m machined.Machine, action string, about map[string]string, interactive bool,
+) error {
+	if err := s.authorize(ctx, call, action, about, interactive); err != nil {
+		return err
+	}
+	return wireError(s.unchanged(m))
+}
+
 // caller is who a call comes from, for the core.
 func caller(call *varlink.Call) machined.Caller {
 	peer := call.Peer()

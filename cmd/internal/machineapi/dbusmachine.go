@@ -103,10 +103,10 @@ func (b *Bus) objectMethods(name string) []bus.Method {
 		method("OpenLogin", "", ptyArgs, nil),
 		method("OpenShell", "user s, path s, args as, environment as", ptyArgs, nil),
 		method("BindMount", "source s, destination s, read_only b, mkdir b", "", nil),
-		method("CopyFrom", "source s, destination s", "", nil),
-		method("CopyTo", "source s, destination s", "", nil),
-		method("CopyFromWithFlags", "source s, destination s, flags t", "", nil),
-		method("CopyToWithFlags", "source s, destination s, flags t", "", nil),
+		method("CopyFrom", "source s, destination s", "", b.objectCopy(name, b.Manager.CopyFrom)),
+		method("CopyTo", "source s, destination s", "", b.objectCopy(name, b.Manager.CopyTo)),
+		method("CopyFromWithFlags", "source s, destination s, flags t", "", b.objectCopyFlags(name, b.Manager.CopyFrom)),
+		method("CopyToWithFlags", "source s, destination s, flags t", "", b.objectCopyFlags(name, b.Manager.CopyTo)),
 		method("OpenRootDirectory", "", "fd h", nil),
 	}
 }

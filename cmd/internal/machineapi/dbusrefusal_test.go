@@ -71,7 +71,6 @@ func TestErrorsOverTheBus(t *testing.T) {
 		{"GetMachineUIDShift", []any{"none"}, noSuchMachine},
 		{"GetMachineSSHInfo", []any{"none"}, noSuchMachine},
 		{"OpenMachineShell", []any{"foo", "", "", []string{}, []string{}}, bus.ErrorNotSupported},
-		{"CopyToMachine", []any{"foo", "/a", "/b"}, bus.ErrorNotSupported},
 		{"GetImage", []any{"none"}, noSuchImage},
 		{"GetImage", []any{"no/name"}, noSuchImage},
 		{"RemoveImage", []any{"none"}, noSuchImage},

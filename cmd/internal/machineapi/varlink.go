@@ -3,6 +3,7 @@ package machineapi
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -35,6 +36,7 @@ func (s *Service) Varlink(server *varlink.Server) error {
 		{machineInterface, map[string]varlink.Handler{
 			"Register": m.register, "Unregister": m.unregister, "Terminate": m.terminate,
 			"Kill": m.kill, "List": m.list, "MapFrom": s.mapFrom, "MapTo": s.mapTo,
+			"CopyFrom": m.copyFrom, "CopyTo": m.copyTo,
 		}, []varlink.HandleOption{varlink.IgnoreUnknown("Register"), varlink.LooseTypes("ProcessId")}},
 		{imageInterface, map[string]varlink.Handler{
 			"List": s.listImages, "Update": s.updateImage, "Clone": s.cloneImage,
@@ -95,4 +97,16 @@ func wireError(err error) error {
 		}
 	}
 	return err
+}
+
+// wireFileError is wireError for work on files, where the errors of the kernel
+// that have a name go by it.
+func wireFileError(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return varlink.PermissionDenied()
+	case errors.Is(err, syscall.EOPNOTSUPP):
+		return &varlink.Error{Name: machineName + ".NotSupported"}
+	}
+	return wireError(err)
 }
