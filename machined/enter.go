@@ -17,6 +17,14 @@ func (m *Manager) enter(name string, f func(Machine, nsenter.Target) error) erro
 	})
 }
 
+// HasInside refuses machines that the host cannot look into: [ErrNotSupported].
+func (m Machine) HasInside() error {
+	if m.Class == ClassVM {
+		return fmt.Errorf("look into virtual machine %s: %w", m.Name, ErrNotSupported)
+	}
+	return nil
+}
+
 // within is enter for those who need more of the leader than its namespaces.
 func (m *Manager) within(name string, f func(Machine, *Process) error) (err error) {
 	machine, leader, err := m.inside(name)
@@ -24,8 +32,8 @@ func (m *Manager) within(name string, f func(Machine, *Process) error) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, leader.Close()) }()
-	if machine.Class == ClassVM {
-		return fmt.Errorf("look into virtual machine %s: %w", name, ErrNotSupported)
+	if err := machine.HasInside(); err != nil {
+		return err
 	}
 	err = f(machine, leader)
 	if errors.Is(err, nsenter.ErrGone) {

@@ -42,6 +42,28 @@ func (m *Manager) OSRelease(ctx context.Context, name string) (fields []images.K
 	return fields, err
 }
 
+// OpenRootDirectory opens the root directory of a container, or of the host, to
+// look names up in and to list. [ErrNotSupported] for virtual machines.
+func (m *Manager) OpenRootDirectory(ctx context.Context, name string) (dir *os.File, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	err = m.enter(name, func(_ Machine, t nsenter.Target) (err error) {
+		root, err := t.Root()
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, root.Close()) }()
+		fd, err := unix.Openat(int(root.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open root directory: %w", err)
+		}
+		dir = os.NewFile(uintptr(fd), "/")
+		return nil
+	})
+	return dir, err
+}
+
 // UIDShift returns the number on the host of a machine's uid 0, where the
 // machine maps one range of at least 65534 ids from 0 on, the same for users
 // and groups. Any other mapping is [ErrNotSupported].
@@ -60,22 +82,48 @@ func (m *Manager) UIDShift(ctx context.Context, name string) (shift uint32, err 
 }
 
 func shiftOf(t nsenter.Target) (uint32, error) {
-	maps := [2]string{}
-	for i, name := range []string{"uid_map", "gid_map"} {
-		text, err := os.ReadFile("/proc/" + strconv.Itoa(t.PID) + "/" + name)
-		if errors.Is(err, unix.ESRCH) {
-			err = nsenter.ErrGone
-		}
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return 0, fmt.Errorf("read id map: %w", err)
-		}
-		maps[i] = string(text)
-	}
-	// Only now is it sure that the maps were the leader's.
-	if _, err := t.Foreign(); err != nil {
+	uids, err := idMap(t, "uid_map")
+	if err != nil {
 		return 0, err
 	}
-	return parseShift(maps[0], maps[1])
+	gids, err := idMap(t, "gid_map")
+	if err != nil {
+		return 0, err
+	}
+	return parseShift(uids, gids)
+}
+
+// idMap reads a map of the leader's user namespace; empty on kernels that have
+// none.
+func idMap(t nsenter.Target, name string) (string, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(t.PID) + "/" + name)
+	if errors.Is(err, unix.ESRCH) {
+		err = nsenter.ErrGone
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read id map: %w", err)
+	}
+	// Only now is it sure that the map was the leader's.
+	if _, err := t.Foreign(); err != nil {
+		return "", err
+	}
+	return string(text), nil
+}
+
+// rootOf returns the number on the host of a machine's root, whatever else is
+// mapped.
+func rootOf(t nsenter.Target) (uint32, error) {
+	uids, err := idMap(t, "uid_map")
+	if err != nil || uids == "" {
+		return 0, err
+	}
+	for line := range strings.Lines(uids) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "0" {
+			n, err := strconv.ParseUint(fields[1], 10, 32)
+			return uint32(n), err
+		}
+	}
+	return 0, fmt.Errorf("machine has no root: %w", ErrNotSupported)
 }
 
 // minShiftRange is what the original demands: every id but nobody.

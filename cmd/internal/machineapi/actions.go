@@ -12,6 +12,10 @@ import (
 
 // Actions that polkit is asked about, as systemd's policy file names them.
 const (
+	actionOpenPTY         = "org.freedesktop.machine1.open-pty"
+	actionHostOpenPTY     = "org.freedesktop.machine1.host-open-pty"
+	actionLogin           = "org.freedesktop.machine1.login"
+	actionHostLogin       = "org.freedesktop.machine1.host-login"
 	actionShell           = "org.freedesktop.machine1.shell"
 	actionHostShell       = "org.freedesktop.machine1.host-shell"
 	actionManageMachines  = "org.freedesktop.machine1.manage-machines"

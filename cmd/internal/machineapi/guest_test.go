@@ -6,8 +6,10 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"berth/cmd/internal/machineapi"
@@ -19,7 +21,8 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// boot starts the minimal guest and registers it.
+// boot starts the minimal guest and registers it. Its owner is its own root, whom
+// the caller of a test is not.
 func boot(t *testing.T, m *machined.Manager, name string, args ...string) {
 	t.Helper()
 	bootTree(t, m, name, guesttest.Minimal(t), args...)
@@ -39,7 +42,11 @@ func bootTree(t *testing.T, m *machined.Manager, name, tree string, args ...stri
 		t.Fatal(err)
 	}
 	leader := guesttest.Start(t, append(command.Argv, args...), command.Env).Leader
-	_, err = m.Register(t.Context(), machined.Caller{PID: os.Getpid()}, machined.Registration{
+	var st syscall.Stat_t
+	if err := syscall.Stat("/proc/"+strconv.Itoa(leader), &st); err != nil {
+		t.Fatal(err)
+	}
+	_, err = m.Register(t.Context(), machined.Caller{UID: st.Uid, PID: os.Getpid()}, machined.Registration{
 		Name: name, Class: machined.ClassContainer,
 		Leader: machined.ProcessRef{ProcessID: machined.ProcessID{PID: leader}},
 	})

@@ -37,6 +37,7 @@ func (s *Service) Varlink(server *varlink.Server) error {
 			"Register": m.register, "Unregister": m.unregister, "Terminate": m.terminate,
 			"Kill": m.kill, "List": m.list, "MapFrom": s.mapFrom, "MapTo": s.mapTo,
 			"CopyFrom": m.copyFrom, "CopyTo": m.copyTo,
+			"Open": m.openTerminal, "OpenRootDirectory": m.openRoot,
 		}, []varlink.HandleOption{varlink.IgnoreUnknown("Register"), varlink.LooseTypes("ProcessId")}},
 		{imageInterface, map[string]varlink.Handler{
 			"List": s.listImages, "Update": s.updateImage, "Clone": s.cloneImage,
@@ -71,6 +72,8 @@ var errorNames = []struct {
 	{machined.ErrNoPrivateNetworking, machineName + ".NoPrivateNetworking"},
 	{machined.ErrTooManyOperations, machineName + ".TooManyOperations"},
 	{machined.ErrNotSupported, machineName + ".NotSupported"},
+	{machined.ErrNoBus, machineName + ".NoIPC"},
+	{machined.ErrUnsafeMachine, varlink.ErrorPermissionDenied},
 	{machined.ErrNoRunner, machineName + ".NotSupported"},
 	{machined.ErrNotOwner, varlink.ErrorPermissionDenied},
 	{images.ErrNotFound, imageName + ".NoSuchImage"},
