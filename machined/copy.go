@@ -104,7 +104,7 @@ func (m *Manager) copy(ctx context.Context, name string, r CopyRequest, out bool
 			from, to = guest, host
 		}
 		options := copytree.MergeOptions{Replace: r.Replace, Owner: newOwner(shift, out)}
-		return copytree.Merge(ctx, from.dir, from.name, to.dir, to.name, options)
+		return explainOverflow(copytree.Merge(ctx, from.dir, from.name, to.dir, to.name, options))
 	})
 }
 

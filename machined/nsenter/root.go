@@ -58,7 +58,14 @@ func ReadFile(root *os.File, name string, limit int64) (data []byte, err error) 
 // every symlink on its way are resolved within root; links of /proc that lead
 // elsewhere are refused.
 func OpenDir(root *os.File, name string) (*os.File, error) {
-	fd, err := openat2(root, name, unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC})
+	return openPath(root, name, unix.O_DIRECTORY)
+}
+
+// OpenPath is OpenDir for anything, which is not opened for real.
+func OpenPath(root *os.File, name string) (*os.File, error) { return openPath(root, name, 0) }
+
+func openPath(root *os.File, name string, flags uint64) (*os.File, error) {
+	fd, err := openat2(root, name, unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags})
 	if err != nil {
 		return nil, err
 	}

@@ -29,28 +29,11 @@ func pathDetails(machine, verb, source, destination string) map[string]string {
 
 type copying func(ctx context.Context, name string, r machined.CopyRequest) error
 
-// copyBus copies on behalf of somebody who may manage all machines: the owner of
-// one may not read and write the host with it.
 func (b *Bus) copyBus(ctx context.Context, call *bus.Call, do copying, name, source, destination string, flags uint64) error {
 	if flags&^copyReplace != 0 {
 		return invalidArgs("unknown flags %#x", flags&^copyReplace)
 	}
-	m, err := b.Manager.Find(name)
-	if err == nil {
-		err = containerOnly(m)
-	}
-	if err != nil {
-		return busError(err)
-	}
-	if destination == "" {
-		destination = source
-	}
-	for _, path := range []string{source, destination} {
-		if err := machined.CheckPath(path); err != nil {
-			return busError(err)
-		}
-	}
-	if err := b.authorizeMachine(ctx, call, m, actionManageMachines, pathDetails(name, "copy", source, destination)); err != nil {
+	if err := b.findPaths(ctx, call, name, "copy", source, &destination); err != nil {
 		return err
 	}
 	request := machined.CopyRequest{Source: source, Destination: destination, Replace: flags&copyReplace != 0}
@@ -91,8 +74,8 @@ type paths struct {
 	Destination string `json:"destination"`
 }
 
-// findPaths finds the container that a call names and checks its paths.
-func (s machines) findPaths(ctx context.Context, call *varlink.Call, in *paths) (machined.Machine, error) {
+// findPaths is the same as of [Bus].
+func (s machines) findPaths(ctx context.Context, call *varlink.Call, in *paths, verb string) (machined.Machine, error) {
 	if in.Destination == "" {
 		in.Destination = in.Source
 	}
@@ -103,10 +86,14 @@ func (s machines) findPaths(ctx context.Context, call *varlink.Call, in *paths) 
 		return machined.Machine{}, varlink.InvalidParameter("destination")
 	}
 	m, err := s.find(ctx, call, in.lookup)
+	if err == nil {
+		err = wireError(containerOnly(m))
+	}
 	if err != nil {
 		return m, err
 	}
-	return m, wireError(containerOnly(m))
+	about := pathDetails(m.Name, verb, in.Source, in.Destination)
+	return m, s.authorizeMachine(ctx, call, m, actionManageMachines, about, in.Interactive)
 }
 
 func (s machines) copyFrom(ctx context.Context, call *varlink.Call) error {
@@ -125,12 +112,8 @@ func (s machines) copy(ctx context.Context, call *varlink.Call, do copying) erro
 	if err := call.Parameters(&in); err != nil {
 		return err
 	}
-	m, err := s.findPaths(ctx, call, &in.paths)
+	m, err := s.findPaths(ctx, call, &in.paths, "copy")
 	if err != nil {
-		return err
-	}
-	about := pathDetails(m.Name, "copy", in.Source, in.Destination)
-	if err := s.authorizeMachine(ctx, call, m, actionManageMachines, about, in.Interactive); err != nil {
 		return err
 	}
 	request := machined.CopyRequest{Source: in.Source, Destination: in.Destination, Replace: in.Replace}

@@ -110,7 +110,7 @@ func (b *Bus) objectMethods(name string) []bus.Method {
 			func(ctx context.Context, call *bus.Call, user, path string, args, environment []string) (*os.File, string, error) {
 				return b.openMachineShell(ctx, call, name, user, path, args, environment)
 			}),
-		method("BindMount", "source s, destination s, read_only b, mkdir b", "", nil),
+		method("BindMount", "source s, destination s, read_only b, mkdir b", "", b.objectBind(name)),
 		method("CopyFrom", "source s, destination s", "", b.objectCopy(name, b.Manager.CopyFrom)),
 		method("CopyTo", "source s, destination s", "", b.objectCopy(name, b.Manager.CopyTo)),
 		method("CopyFromWithFlags", "source s, destination s, flags t", "", b.objectCopyFlags(name, b.Manager.CopyFrom)),

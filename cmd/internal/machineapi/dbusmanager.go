@@ -81,7 +81,7 @@ func (b *Bus) machineMethods() []bus.Method {
 		method("OpenMachinePTY", "name s", ptyArgs, b.openMachinePTY),
 		method("OpenMachineLogin", "name s", ptyArgs, b.openMachineLogin),
 		method("OpenMachineShell", "name s, user s, path s, args as, environment as", ptyArgs, b.openMachineShell),
-		method("BindMountMachine", "name s, source s, destination s, read_only b, mkdir b", "", nil),
+		method("BindMountMachine", "name s, source s, destination s, read_only b, mkdir b", "", b.bindMachine),
 		method("CopyFromMachine", "name s, source s, destination s", "", b.machineCopy(b.Manager.CopyFrom)),
 		method("CopyToMachine", "name s, source s, destination s", "", b.machineCopy(b.Manager.CopyTo)),
 		method("CopyFromMachineWithFlags", "name s, source s, destination s, flags t", "", b.machineCopyFlags(b.Manager.CopyFrom)),

@@ -37,7 +37,7 @@ func (s *Service) Varlink(server *varlink.Server) error {
 			"Register": m.register, "Unregister": m.unregister, "Terminate": m.terminate,
 			"Kill": m.kill, "List": m.list, "MapFrom": s.mapFrom, "MapTo": s.mapTo,
 			"CopyFrom": m.copyFrom, "CopyTo": m.copyTo,
-			"Open": m.openTerminal, "OpenRootDirectory": m.openRoot,
+			"Open": m.openTerminal, "OpenRootDirectory": m.openRoot, "BindMount": m.bindMount,
 		}, []varlink.HandleOption{varlink.IgnoreUnknown("Register"), varlink.LooseTypes("ProcessId")}},
 		{imageInterface, map[string]varlink.Handler{
 			"List": s.listImages, "Update": s.updateImage, "Clone": s.cloneImage,

@@ -386,13 +386,10 @@ func TestDeniedOverVarlink(t *testing.T) {
 	}
 }
 
-// What the description promises and nobody serves yet is known.
-func TestUnimplemented(t *testing.T) {
+// Everything that the description promises is served.
+func TestEverythingIsServed(t *testing.T) {
 	h := newVarlinkHost(t, rootOnly)
-	want := []string{
-		"io.systemd.Machine.BindMount",
-	}
-	if got := h.server.Unimplemented(); !slices.Equal(got, want) {
+	if got := h.server.Unimplemented(); len(got) > 0 {
 		t.Errorf("without handlers: %q", got)
 	}
 }
