@@ -33,6 +33,9 @@ func (m *Manager) OSRelease(ctx context.Context, name string) (fields []images.K
 		if errors.Is(err, os.ErrNotExist) {
 			text, err = nsenter.ReadFile(root, "/usr/lib/os-release", maxOSRelease)
 		}
+		if errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("no OS release information in there: %w", err)
+		}
 		if err != nil {
 			return fmt.Errorf("read OS release: %w", err)
 		}
@@ -66,7 +69,7 @@ func (m *Manager) OpenRootDirectory(ctx context.Context, name string) (dir *os.F
 
 // UIDShift returns the number on the host of a machine's uid 0, where the
 // machine maps one range of at least 65534 ids from 0 on, the same for users
-// and groups. Any other mapping is [ErrNotSupported].
+// and groups. Any other mapping is [ErrComplexMapping].
 func (m *Manager) UIDShift(ctx context.Context, name string) (shift uint32, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -137,18 +140,18 @@ func parseShift(uids, gids string) (uint32, error) {
 	}
 	fields := strings.Fields(uids)
 	if uids != gids || len(fields) != 3 {
-		return 0, fmt.Errorf("complex id mapping: %w", ErrNotSupported)
+		return 0, ErrComplexMapping
 	}
 	var numbers [3]uint32
 	for i, field := range fields {
 		n, err := strconv.ParseUint(field, 10, 32)
 		if err != nil {
-			return 0, fmt.Errorf("id mapping: %w: %w", ErrNotSupported, err)
+			return 0, fmt.Errorf("%w: %w", ErrComplexMapping, err)
 		}
 		numbers[i] = uint32(n)
 	}
 	if inner, length := numbers[0], numbers[2]; inner != 0 || length < minShiftRange {
-		return 0, fmt.Errorf("complex id mapping: %w", ErrNotSupported)
+		return 0, ErrComplexMapping
 	}
 	return numbers[1], nil
 }
