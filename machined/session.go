@@ -8,6 +8,8 @@ import (
 	"path"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"berth/machined/machinebus"
 	"berth/machined/nsenter"
 )
@@ -112,10 +114,11 @@ func (m *Manager) openTerminal(
 // withBus runs f with the machine's service manager. [ErrNoBus].
 func withBus(ctx context.Context, t nsenter.Target, f func(*machinebus.Bus) error) (err error) {
 	socket, err := t.Connect(ctx, machinebus.Socket)
-	if errors.Is(err, os.ErrNotExist) || isRefused(err) {
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, nsenter.ErrNotSocket),
+		errors.Is(err, unix.ECONNREFUSED): // nobody listens
 		return fmt.Errorf("%w: %w", ErrNoBus, err)
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	bus, err := machinebus.New(ctx, socket)

@@ -4,13 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
 // MaxEnvironment is how many variables a shell may be given.
@@ -51,9 +48,4 @@ func checkEnvironment(env []string) error {
 		seen[name] = true
 	}
 	return nil
-}
-
-// isRefused tells of a socket that nobody listens on.
-func isRefused(err error) bool {
-	return slices.ContainsFunc([]error{unix.ECONNREFUSED, unix.ENOTDIR}, func(target error) bool { return errors.Is(err, target) })
 }
