@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -162,7 +163,9 @@ func (b *Bus) call(ctx context.Context, step, method string, args ...any) error 
 	case err == nil:
 		return nil
 	case refusal.Name == "org.freedesktop.DBus.Error.ServiceUnknown",
-		refusal.Name == "org.freedesktop.DBus.Error.NameHasNoOwner":
+		refusal.Name == "org.freedesktop.DBus.Error.NameHasNoOwner",
+		// Systemd that is installed and not running.
+		strings.HasPrefix(refusal.Name, "org.freedesktop.DBus.Error.Spawn."):
 		return fmt.Errorf("%s: %w", step, ErrNoManager)
 	}
 	// Neither the name nor the text may go on to others as it is.
