@@ -28,7 +28,7 @@ func expect(t *testing.T, terminal Terminal, text string) {
 	}
 	in := os.NewFile(uintptr(fd), terminal.Path)
 	defer in.Close() //nolint:errcheck // of a test
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	if err := in.SetReadDeadline(deadline); err != nil {
 		t.Fatal(err)
 	}

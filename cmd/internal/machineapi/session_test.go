@@ -2,6 +2,7 @@ package machineapi_test
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -98,6 +99,28 @@ func TestOthersOpenNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Root in a user's machine that has the host's users would be root of the host,
+// among programs of that user's choice.
+func TestNobodyGetsAShellInAUsersMachine(t *testing.T) {
+	h := newBusHost(t, "register-machine", "shell", "login")
+	const owner = 65534
+	mine := newLeader(t, owner)
+	if got := h.managerAs(owner, fmt.Sprintf("RegisterMachine sayssus mine 0 test container %d /", mine.pid())); !strings.HasPrefix(got, "o ") {
+		t.Fatal(got)
+	}
+	for _, uid := range []uint32{0, owner} {
+		for _, user := range []string{"root", "nobody", "0"} {
+			if got := h.managerAs(uid, "OpenMachineShell sssasas mine "+user+" /bin/true 0 0"); !strings.Contains(got, "Access denied") {
+				t.Errorf("user %d asks for a shell of %s: %s", uid, user, got)
+			}
+		}
+		if got := h.managerAs(uid, "OpenMachineLogin s mine"); !strings.Contains(got, "Access denied") {
+			t.Errorf("user %d asks for a login: %s", uid, got)
+		}
+	}
+	h.fails(h.call("OpenMachineShell", "mine", "", "", []string{}, []string{}), bus.ErrorAccessDenied)
 }
 
 func TestSessionsOverVarlink(t *testing.T) {
