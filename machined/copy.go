@@ -52,8 +52,9 @@ func (r CopyRequest) check() (CopyRequest, error) {
 // CopyFrom copies a file or tree of a container to the host. What is there
 // already is treated as by [copytree.Merge]: an existing file is EEXIST, a
 // directory is merged into. Owners are kept by number, unless the container has
-// a user namespace of its own: then everything belongs to root on the host, and
-// setuid bits are dropped.
+// a user namespace of its own: then everything belongs to root on the host,
+// setuid bits are dropped and device nodes, but for harmless ones, are refused
+// (EPERM).
 //
 // It is an operation: [ErrTooManyOperations], and it ends with the container
 // ([ErrNoSuchMachine]). Anything but a container is [ErrNotSupported].

@@ -31,7 +31,13 @@ func (h host) bootInner() {
 // Stock clients do to running machines what they always did, within the sandbox
 // of the stock unit.
 func TestOperationsOnMachines(t *testing.T) {
-	h := bootHost(t, testhost.Sid)
+	for _, suite := range []testhost.Suite{testhost.Sid, testhost.Trixie} {
+		t.Run(string(suite), func(t *testing.T) { bootHost(t, suite).operate() })
+	}
+}
+
+func (h host) operate() {
+	h.t.Helper()
 	h.run("make -s -C /src install")
 	h.bootInner()
 	h.check("machined", h.executable("systemd-machined"), libexec+"machined")
@@ -51,7 +57,7 @@ func TestOperationsOnMachines(t *testing.T) {
 	for _, name := range []string{"inner", ".host"} {
 		prompt := h.run("sleep 8 | timeout 8 script -qec 'machinectl -q login " + name + "' /dev/null || :")
 		if !strings.Contains(prompt, "login:") {
-			t.Errorf("login to %s shows %q", name, prompt)
+			h.t.Errorf("login to %s shows %q", name, prompt)
 		}
 	}
 	const call = "varlinkctl call /run/systemd/machine/io.systemd.Machine io.systemd.Machine."

@@ -145,6 +145,9 @@ func (c *copier) leafAs(ctx context.Context, in *level, name, to string, st *uni
 
 // node makes what has no data, a symbolic link included, and opens it without effect (O_PATH).
 func (c *copier) node(in *level, name, to string, st *unix.Statx_t) (int, error) {
+	if c.merge != nil && c.merge.refuses(st) {
+		return -1, fmt.Errorf("make device node of a stranger: %w", unix.EPERM)
+	}
 	var err error
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		err = symlink(in, name, to)

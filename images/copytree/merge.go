@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -35,9 +36,27 @@ func (o *MergeOptions) wants(name string) bool {
 type Owner struct {
 	UID, GID uint32
 	// Distrust drops setuid and setgid bits of files: else a program of any user of the source becomes one that acts as
-	// the new owner. Without it only the bits of programs that were not root's already are dropped.
+	// the new owner. Without it only the bits of programs that were not root's already are dropped. Device nodes, which
+	// may open nothing where they come from, are refused (EPERM), but for a few that everybody has.
 	Distrust bool
 }
+
+// refuses tells of a node that must not come to be.
+func (o *MergeOptions) refuses(st *unix.Statx_t) bool {
+	if o.Owner == nil || !o.Owner.Distrust {
+		return false
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFBLK:
+		return true
+	case unix.S_IFCHR:
+		return !slices.Contains(harmless, [2]uint32{st.Rdev_major, st.Rdev_minor})
+	}
+	return false
+}
+
+// harmless are the devices that everybody has: null, zero, full, random, urandom, tty, and the whiteout of overlayfs.
+var harmless = [][2]uint32{{1, 3}, {1, 5}, {1, 7}, {1, 8}, {1, 9}, {5, 0}, {0, 0}}
 
 // mode is what stays of the mode bits of a file.
 func (o *Owner) mode(st *unix.Statx_t) uint32 {

@@ -132,8 +132,15 @@ func TestMergeForAnotherOwner(t *testing.T) {
 	must(t, unix.Chmod(src+"/su", 0o4755), unix.Setxattr(src+"/su", "user.note", []byte("x"), 0))
 	for name, owner := range map[string]copytree.Owner{"in": {UID: 77, GID: 88}, "out": {Distrust: true}} {
 		dst := dir + "/" + name
-		must(t, merge(t, src, dst, copytree.MergeOptions{Owner: &owner}))
+		err := merge(t, src, dst, copytree.MergeOptions{Owner: &owner})
+		if owner.Distrust != errors.Is(err, unix.EPERM) {
+			t.Errorf("%s: %v", name, err)
+		}
 		tree := describe(t, dst)
+		_, null := tree["null"]
+		if _, loop := tree["loop"]; !null || loop == owner.Distrust {
+			t.Errorf("%s: devices null %v, loop %v", name, null, loop)
+		}
 		for path, e := range tree {
 			if e.UID != owner.UID || e.GID != owner.GID {
 				t.Errorf("%s: %s belongs to %d:%d", name, path, e.UID, e.GID)
