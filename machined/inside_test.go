@@ -186,6 +186,7 @@ func TestAddresses(t *testing.T) {
 	// while nobody has set the other end up, so its address stays tentative.
 	script := strings.Join([]string{
 		"set -e",
+		"ip link set lo up", // the guest's init may not have come to that
 		"ip link set host0 up",
 		"ip addr add 10.99.0.9/24 dev host0",
 		"ip addr add 10.97.0.2/24 dev host0 scope link",

@@ -20,15 +20,20 @@ func TestOperationsLeakNothing(t *testing.T) {
 	}
 	all := func() {
 		for _, r := range []CopyRequest{
-			{Source: dir + "/src", Destination: "/srv", Replace: true}, {Source: dir + "/src/file", Destination: "/srv"},
-			{Source: dir + "/absent", Destination: "/x"}, {Source: dir + "/src", Destination: "/absent/x"},
+			{Source: dir + "/src", Destination: "/srv", Replace: true},
+			{Source: dir + "/src/file", Destination: "/srv"},
+			{Source: dir + "/absent", Destination: "/x"},
+			{Source: dir + "/src", Destination: "/absent/x"},
 		} {
 			_ = m.CopyTo(t.Context(), m.name, r)
 			_ = m.CopyFrom(t.Context(), m.name, CopyRequest{Source: r.Destination, Destination: dir + "/back"})
 		}
 		for _, r := range []BindRequest{
-			{Source: dir, Destination: "/home"}, {Source: dir, Destination: "/etc/passwd"}, {Source: dir, Destination: "/a/b", Mkdir: true},
-			{Source: dir, Destination: "/absent"}, {Source: dir + "/absent"},
+			{Source: dir, Destination: "/home"},
+			{Source: dir, Destination: "/etc/passwd"},
+			{Source: dir, Destination: "/a/b", Mkdir: true},
+			{Source: dir, Destination: "/absent"},
+			{Source: dir + "/absent"},
 		} {
 			_ = m.BindMount(t.Context(), m.name, r)
 		}
