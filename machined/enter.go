@@ -11,16 +11,31 @@ import (
 // enter calls f with the machine of that name and its leader, or this process
 // in place of the host's. Virtual machines have no inside that the host's
 // kernel knows of: [ErrNotSupported].
-func (m *Manager) enter(name string, f func(Machine, nsenter.Target) error) (err error) {
+func (m *Manager) enter(name string, f func(Machine, nsenter.Target) error) error {
+	return m.within(name, func(machine Machine, leader *Process) error {
+		return f(machine, leader.target())
+	})
+}
+
+// HasInside refuses machines that the host cannot look into: [ErrNotSupported].
+func (m Machine) HasInside() error {
+	if m.Class == ClassVM {
+		return fmt.Errorf("look into virtual machine %s: %w", m.Name, ErrNotSupported)
+	}
+	return nil
+}
+
+// within is enter for those who need more of the leader than its namespaces.
+func (m *Manager) within(name string, f func(Machine, *Process) error) (err error) {
 	machine, leader, err := m.inside(name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, leader.Close()) }()
-	if machine.Class == ClassVM {
-		return fmt.Errorf("look into virtual machine %s: %w", name, ErrNotSupported)
+	if err := machine.HasInside(); err != nil {
+		return err
 	}
-	err = f(machine, nsenter.Target{PID: leader.PID, PIDFD: leader.PIDFD()})
+	err = f(machine, leader)
 	if errors.Is(err, nsenter.ErrGone) {
 		err = fmt.Errorf("%w: %w", ErrNoSuchMachine, err)
 	}
@@ -29,6 +44,8 @@ func (m *Manager) enter(name string, f func(Machine, nsenter.Target) error) (err
 	}
 	return nil
 }
+
+func (p *Process) target() nsenter.Target { return nsenter.Target{PID: p.PID, PIDFD: p.PIDFD()} }
 
 // inside returns the machine and a handle of the process that is looked into.
 func (m *Manager) inside(name string) (Machine, *Process, error) {

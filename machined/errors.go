@@ -1,6 +1,9 @@
 package machined
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // What callers test for. Adapters translate these into error names once, at
 // the edge.
@@ -17,6 +20,9 @@ var (
 	ErrInvalidArgument = errors.New("invalid argument")
 	// ErrNotSupported: machines of this class or shape cannot do that.
 	ErrNotSupported = errors.New("operation not supported for this machine")
+	// ErrComplexMapping: the machine's ids are not the host's, moved by a number. It
+	// is ErrNotSupported as well.
+	ErrComplexMapping = fmt.Errorf("complex id mapping: %w", ErrNotSupported)
 	// ErrNotOwner: the caller may not register this process.
 	ErrNotOwner = errors.New("process does not belong to the caller")
 	// ErrNoSuchProcess: the process to look at or to signal is gone.

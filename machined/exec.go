@@ -48,11 +48,20 @@ func (m *Manager) Exec(ctx context.Context, name string, request ExecRequest) (r
 		if err := machine.safeToEnter(t); err != nil {
 			return err
 		}
-		got, err := nsenter.Exec(ctx, t, nsenter.Spec(request))
+		got, err := nsenter.Exec(ctx, t, nsenter.Spec{
+			Argv: request.Argv, Env: request.Env, User: request.User, Dir: request.Dir,
+			Stdin: request.Stdin, Stdout: request.Stdout, Stderr: request.Stderr,
+		})
 		result = ExecResult(got)
 		return err
 	})
 	return result, err
+}
+
+// SafeToEnter refuses, before anybody is asked for permission, machines in which
+// nobody may run anything: [ErrUnsafeMachine], [ErrNotSupported].
+func (m *Manager) SafeToEnter(machine Machine) error {
+	return m.enter(machine.Name, func(machine Machine, t nsenter.Target) error { return machine.safeToEnter(t) })
 }
 
 // safeToEnter refuses machines in which the ids of the host count but whose

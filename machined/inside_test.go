@@ -27,10 +27,17 @@ type registered struct {
 }
 
 // bootGuest starts the minimal guest and registers it with a manager that has
-// no other machine but the host.
-func bootGuest(t *testing.T, name string) registered {
+// no other machine but the host. Further arguments go to systemd-nspawn.
+func bootGuest(t *testing.T, name string, args ...string) registered {
 	t.Helper()
-	tree := guesttest.Minimal(t)
+	return bootTree(t, name, guesttest.Minimal(t), args...)
+}
+
+// sharedUsers is for a guest without a user namespace of its own.
+const sharedUsers = "--private-users=no"
+
+func bootTree(t *testing.T, name, tree string, args ...string) registered {
+	t.Helper()
 	nspawn, err := runner.FindNspawn()
 	if errors.Is(err, runner.ErrNotInstalled) {
 		t.Skip("NOT TESTED: ", err)
@@ -42,7 +49,7 @@ func bootGuest(t *testing.T, name string) registered {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return managerOf(t, name, guesttest.Start(t, command.Argv, command.Env).Leader)
+	return managerOf(t, name, guesttest.Start(t, append(command.Argv, args...), command.Env).Leader)
 }
 
 // managerOf returns a manager with the host and one container.
@@ -179,6 +186,7 @@ func TestAddresses(t *testing.T) {
 	// while nobody has set the other end up, so its address stays tentative.
 	script := strings.Join([]string{
 		"set -e",
+		"ip link set lo up", // the guest's init may not have come to that
 		"ip link set host0 up",
 		"ip addr add 10.99.0.9/24 dev host0",
 		"ip addr add 10.97.0.2/24 dev host0 scope link",

@@ -41,3 +41,31 @@ func (m *Manager) begin() error {
 	m.background.Add(1)
 	return nil
 }
+
+// operateIn is operate for a job within a container, which ends when the
+// container does. The job gets the leader, open while it runs.
+func (m *Manager) operateIn(
+	ctx context.Context, what, name string, job func(context.Context, Machine, *Process) error,
+) error {
+	return m.operate(ctx, what, func(ctx context.Context) error {
+		return m.within(name, func(machine Machine, leader *Process) error {
+			if machine.Class != ClassContainer {
+				return fmt.Errorf("it is no container: %w", ErrNotSupported)
+			}
+			ctx, cancel := context.WithCancelCause(ctx)
+			defer cancel(nil)
+			unwatch, err := m.watch.add(leader, func() {
+				cancel(fmt.Errorf("it has ended: %w", ErrNoSuchMachine))
+			})
+			if err != nil {
+				return err
+			}
+			defer unwatch()
+			err = job(ctx, machine, leader)
+			if err != nil && ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return err
+		})
+	})
+}

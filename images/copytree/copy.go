@@ -1,6 +1,7 @@
 package copytree
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ type Options struct {
 // On an error, or when ctx ends, dst holds a part of the tree. Attributes of links and devices need /proc.
 func Copy(ctx context.Context, src, dst *os.File, options Options) (err error) {
 	c := copier{
-		links:    make(map[id]string),
+		links:    make(map[id]linked),
 		progress: options.Progress,
 		names:    make([]byte, maxXattrNames),
 		value:    make([]byte, maxXattrValue),
@@ -65,7 +66,7 @@ func Copy(ctx context.Context, src, dst *os.File, options Options) (err error) {
 }
 
 type copier struct {
-	links    map[id]string // where the first name of a file with several names was copied to, relative to dstRoot
+	links    map[id]linked // files with several names that were copied under the first
 	progress *atomic.Int64
 	names    []byte
 	value    []byte
@@ -73,6 +74,14 @@ type copier struct {
 	dstRoot  int
 	self     id // the destination, not to be copied into itself
 	mount    unix.Statx_t
+	merge    *MergeOptions // nil: the destination is empty and nobody else's
+	failed   error         // the first error of a merge that went on
+}
+
+// linked is where a file was copied to: a path relative to dstRoot, and what has to be found there.
+type linked struct {
+	path string
+	id   id
 }
 
 // level is a directory being copied. Only the deepest one has its descriptors open.
@@ -81,13 +90,21 @@ type level struct {
 	name     string
 	stat     unix.Statx_t
 	src, dst int
-	dstID    id
-	entries  []string // still to be copied
+	made     unix.Statx_t // the copy
+	kept     bool         // the copy was there before, and keeps its metadata
+	as       string       // above the top of a merge: the name that its only entry gets
+	entries  []string     // still to be copied
 }
+
+// to is the name of the copy of an entry.
+func (l *level) to(name string) string { return cmp.Or(l.as, name) }
 
 func (c *copier) openRoot(src, dst *os.File) (*level, error) {
 	// Opened anew: reading a directory moves its offset, which belongs to the caller.
-	l := &level{name: ".", stat: c.mount, dstID: c.self}
+	l := &level{name: ".", stat: c.mount}
+	if err := statAt(int(dst.Fd()), "", &l.made); err != nil {
+		return nil, fmt.Errorf("copy to %s: %w", dst.Name(), err)
+	}
 	var err error
 	if l.src, err = openSource(int(src.Fd()), ".", unix.O_DIRECTORY); err != nil {
 		return nil, fmt.Errorf("open %s: %w", src.Name(), err)
@@ -125,7 +142,10 @@ func (c *copier) walk(ctx context.Context, root *level) error {
 			err = errors.Join(ErrTooDeep, below.close())
 		}
 		if err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", top.path(name), err), top.close())
+			if err = fmt.Errorf("%s: %w", top.path(name), err); c.goOn(err) {
+				continue
+			}
+			return errors.Join(err, top.close())
 		}
 		if below != nil {
 			stack = append(stack, below)
@@ -143,8 +163,11 @@ func (c *copier) leave(stack *[]*level) (err error) {
 	done := s[len(s)-1]
 	*stack = s[:len(s)-1]
 	defer func() { err = errors.Join(err, done.close()) }()
-	if err := c.applyMetadata(done.src, done.dst, ".", ".", &done.stat); err != nil {
-		return err
+	if !done.kept {
+		err := c.applyMetadata(procPath(done.src, "."), done.dst, &done.stat)
+		if err != nil && !c.goOn(fmt.Errorf("%s: %w", done.path("."), err)) {
+			return err
+		}
 	}
 	if len(*stack) == 0 {
 		return nil
@@ -153,7 +176,7 @@ func (c *copier) leave(stack *[]*level) (err error) {
 	if above.src, err = openParent(done.src, idOf(&above.stat)); err != nil {
 		return err
 	}
-	if above.dst, err = openParent(done.dst, above.dstID); err != nil {
+	if above.dst, err = openParent(done.dst, idOf(&above.made)); err != nil {
 		return errors.Join(err, unix.Close(above.src))
 	}
 	return nil

@@ -20,7 +20,7 @@ func (c *copier) entry(ctx context.Context, in *level, name string) (*level, err
 	if idOf(&st) == c.self {
 		return nil, nil
 	}
-	if !sameMount(&c.mount, &st) {
+	if c.merge == nil && !sameMount(&c.mount, &st) {
 		return nil, c.mountPoint(in, name, &st)
 	}
 	if isDir(&st) {
@@ -45,7 +45,7 @@ func (c *copier) directory(in *level, name string) (*level, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("open: %w", err)
 	}
-	l := &level{in: in, name: name, src: src}
+	l := &level{in: in, name: in.to(name), src: src}
 	if err := c.makeDirectory(in, l); err != nil {
 		return nil, errors.Join(err, unix.Close(src))
 	}
@@ -66,98 +66,255 @@ func (c *copier) makeDirectory(in, l *level) error {
 	if err := statAt(l.src, "", &l.stat); err != nil {
 		return err
 	}
-	if !sameMount(&c.mount, &l.stat) {
+	if c.merge == nil && !sameMount(&c.mount, &l.stat) {
 		return ErrMoved
 	}
-	if err := unix.Mkdirat(in.dst, l.name, 0o700); err != nil {
+	err := unix.Mkdirat(in.dst, l.name, 0o700)
+	if errors.Is(err, unix.EEXIST) && c.merge != nil {
+		l.kept, err = true, nil
+	}
+	if err != nil {
 		return fmt.Errorf("make directory: %w", err)
 	}
 	dst, err := openAt(in.dst, l.name, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return fmt.Errorf("open new directory: %w", err)
 	}
-	var st unix.Statx_t
-	if err := statAt(dst, "", &st); err != nil {
+	err = statAt(dst, "", &l.made)
+	if err == nil && !l.kept {
+		err = c.checkMade(in, dst, &l.made)
+	}
+	if err != nil {
 		return errors.Join(err, unix.Close(dst))
 	}
-	l.dst, l.dstID = dst, idOf(&st)
+	l.dst = dst
+	return nil
+}
+
+// checkMade makes sure that an inode found under a name is the one that was made there a moment ago: with the rights of
+// this process it gets an owner and a mode, and a merge has a live machine for its destination. Whoever can mount
+// there could put a file of another filesystem in its place.
+func (c *copier) checkMade(in *level, fd int, made *unix.Statx_t) error {
+	if c.merge == nil {
+		return nil
+	}
+	if !sameMount(&in.made, made) {
+		return ErrMoved
+	}
+	if made.Mode&unix.S_IFMT == unix.S_IFDIR || made.Mode&unix.S_IFMT == unix.S_IFREG {
+		return dropInheritedACLs(fd)
+	}
 	return nil
 }
 
 // leaf copies what is not a directory.
 func (c *copier) leaf(ctx context.Context, in *level, name string, st *unix.Statx_t) error {
-	if st.Nlink > 1 {
-		if first, ok := c.links[idOf(st)]; ok {
-			return unix.Linkat(c.dstRoot, first, in.dst, name, 0)
-		}
+	to := in.to(name)
+	err := c.leafAs(ctx, in, name, to, st)
+	if c.merge != nil && errors.Is(err, unix.EEXIST) {
+		err = c.exists(ctx, in, name, to, st)
 	}
-	var err error
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		err = c.regular(ctx, in, name, st)
-	case unix.S_IFLNK:
-		err = symlink(in, name)
-	default:
-		err = unix.Mknodat(in.dst, name, uint32(st.Mode&unix.S_IFMT|0o600), int(unix.Mkdev(st.Rdev_major, st.Rdev_minor)))
-	}
-	if errors.Is(err, errVanished) {
+	if errors.Is(err, errVanished) && in.as == "" {
 		return nil
-	}
-	if err == nil {
-		err = c.applyMetadata(in.src, in.dst, name, name, st)
-	}
-	if err == nil && st.Nlink > 1 {
-		err = c.remember(in, name, st)
 	}
 	return err
 }
 
+func (c *copier) leafAs(ctx context.Context, in *level, name, to string, st *unix.Statx_t) error {
+	if st.Nlink > 1 {
+		if done, err := c.link(in, to, idOf(st)); done || err != nil {
+			return err
+		}
+	}
+	var fd int
+	var err error
+	if isRegular(st) {
+		fd, err = c.regular(ctx, in, name, to, st)
+	} else {
+		fd, err = c.node(in, name, to, st)
+	}
+	if err != nil {
+		return err
+	}
+	err = c.applyMetadata(procPath(in.src, name), fd, st)
+	if err == nil && st.Nlink > 1 {
+		err = c.remember(in, to, fd, st)
+	}
+	return errors.Join(err, unix.Close(fd))
+}
+
+// node makes what has no data, a symbolic link included, and opens it without effect (O_PATH).
+func (c *copier) node(in *level, name, to string, st *unix.Statx_t) (int, error) {
+	if c.merge != nil && c.merge.refuses(st) {
+		return -1, fmt.Errorf("make device node of a stranger: %w", unix.EPERM)
+	}
+	var err error
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		err = symlink(in, name, to)
+	} else {
+		err = unix.Mknodat(in.dst, to, uint32(st.Mode&unix.S_IFMT|0o600), int(unix.Mkdev(st.Rdev_major, st.Rdev_minor)))
+	}
+	if err != nil {
+		return -1, err
+	}
+	fd, err := openAt(in.dst, to, unix.O_PATH)
+	if err != nil {
+		return -1, fmt.Errorf("open new entry: %w", err)
+	}
+	var made unix.Statx_t
+	err = statAt(fd, "", &made)
+	if err == nil && made.Mode&unix.S_IFMT != st.Mode&unix.S_IFMT {
+		err = ErrMoved
+	}
+	if err == nil {
+		err = c.checkMade(in, fd, &made)
+	}
+	if err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	return fd, nil
+}
+
 // remember records where a file was copied to for the further names that it has.
-func (c *copier) remember(in *level, name string, st *unix.Statx_t) error {
-	first := in.path(name)
+func (c *copier) remember(in *level, to string, fd int, st *unix.Statx_t) error {
+	first := in.path(to)
 	if len(first) >= unix.PathMax {
 		return fmt.Errorf("file with several names: %w", ErrTooDeep)
 	}
-	c.links[idOf(st)] = first
+	var made unix.Statx_t
+	if err := statAt(fd, "", &made); err != nil {
+		return err
+	}
+	c.links[idOf(st)] = linked{first, idOf(&made)}
 	return nil
 }
 
-// errVanished says that an entry went away between being listed and being opened.
-var errVanished = errors.New("source is gone")
+// link gives a file that was copied before its next name. It reports false if that was not so, or cannot be.
+func (c *copier) link(in *level, to string, source id) (done bool, err error) {
+	first, ok := c.links[source]
+	if !ok {
+		return false, nil
+	}
+	fd, err := unix.Openat2(c.dstRoot, first.path, &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
+	})
+	if err != nil {
+		return false, c.unlinked(fmt.Errorf("open first name: %w", err))
+	}
+	defer func() { err = errors.Join(err, unix.Close(fd)) }()
+	var st unix.Statx_t
+	if err := statAt(fd, "", &st); err != nil {
+		return false, err
+	}
+	if idOf(&st) != first.id {
+		return false, c.unlinked(ErrMoved)
+	}
+	err = unix.Linkat(unix.AT_FDCWD, fdPath(fd), in.dst, to, unix.AT_SYMLINK_FOLLOW)
+	if errors.Is(err, unix.EXDEV) {
+		return false, c.unlinked(err)
+	}
+	return err == nil, err
+}
 
-func (c *copier) regular(ctx context.Context, in *level, name string, st *unix.Statx_t) (err error) {
-	src, err := openSource(in.src, name, 0)
-	if errors.Is(err, unix.ENOENT) {
-		return errVanished
-	} else if err != nil {
-		return fmt.Errorf("open: %w", err)
+// unlinked lets a merge copy once more what cannot be linked: others may have renamed the first copy, or mounted
+// something in between.
+func (c *copier) unlinked(err error) error {
+	if c.merge != nil {
+		return nil
+	}
+	return err
+}
+
+// errVanished says that an entry went away between being listed and being opened.
+var errVanished = fmt.Errorf("source is gone: %w", unix.ENOENT)
+
+// regular copies the data of a file into a new one, which it returns open.
+func (c *copier) regular(ctx context.Context, in *level, name, to string, st *unix.Statx_t) (_ int, err error) {
+	src, err := c.openRegular(in.src, name, st)
+	if err != nil {
+		return -1, err
 	}
 	defer func() { err = errors.Join(err, unix.Close(src)) }()
-	listed := idOf(st)
-	if err := statAt(src, "", st); err != nil {
-		return err
-	}
-	if !isRegular(st) || idOf(st) != listed {
-		return ErrMoved
-	}
 	flags := unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	dst, err := unix.Openat(in.dst, name, flags, 0o600)
+	dst, err := unix.Openat(in.dst, to, flags, 0o600)
 	if err != nil {
-		return fmt.Errorf("create: %w", err)
+		return -1, fmt.Errorf("create: %w", err)
 	}
-	defer func() { err = errors.Join(err, unix.Close(dst)) }()
+	if err := c.fill(ctx, src, dst, st); err != nil {
+		if c.merge != nil {
+			err = errors.Join(err, unix.Unlinkat(in.dst, to, 0))
+		}
+		return -1, errors.Join(err, unix.Close(dst))
+	}
+	if c.progress != nil {
+		c.progress.Add(int64(st.Size))
+	}
+	return dst, nil
+}
+
+func (c *copier) fill(ctx context.Context, src, dst int, st *unix.Statx_t) error {
 	if c.flags {
 		if err := keepNoCOW(src, dst); err != nil {
 			return err
 		}
 	}
-	if err := copyData(ctx, src, dst, int64(st.Size)); err != nil {
+	if c.merge == nil {
+		return copyData(ctx, src, dst, int64(st.Size))
+	}
+	if err := dropInheritedACLs(dst); err != nil {
 		return err
 	}
-	if c.progress != nil {
-		c.progress.Add(int64(st.Size))
+	if st.Size == 0 {
+		// Nothing, or a file whose size is not known before it is read, as below /proc.
+		return copyUnsized(ctx, src, dst)
 	}
-	return nil
+	return copyData(ctx, src, dst, int64(st.Size))
+}
+
+// openRegular opens a regular file and describes it. What has taken the place of the file that st told of is refused.
+// In a live machine it is not even opened: that can have an effect, on a device.
+func (c *copier) openRegular(dir int, name string, st *unix.Statx_t) (int, error) {
+	listed := idOf(st)
+	var fd int
+	var err error
+	if c.merge == nil {
+		fd, err = openSource(dir, name, 0)
+	} else {
+		fd, err = openAt(dir, name, unix.O_PATH)
+	}
+	if errors.Is(err, unix.ENOENT) {
+		return -1, errVanished
+	} else if err != nil {
+		return -1, fmt.Errorf("open: %w", err)
+	}
+	if err = statAt(fd, "", st); err == nil && (!isRegular(st) || idOf(st) != listed) {
+		err = ErrMoved
+	}
+	if err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	if c.merge == nil {
+		return fd, nil
+	}
+	file, err := reopen(fd)
+	return file, errors.Join(err, unix.Close(fd))
+}
+
+// reopen opens for reading what a descriptor without effect stands for.
+func reopen(place int) (fd int, err error) {
+	flags := unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
+	err = retry(func() (err error) {
+		fd, err = unix.Open(fdPath(place), flags|unix.O_NOATIME, 0)
+		return err
+	})
+	if errors.Is(err, unix.EPERM) {
+		fd, err = unix.Open(fdPath(place), flags, 0)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("open: %w", err)
+	}
+	return fd, nil
 }
 
 // openSource opens a file or directory for reading, without leaving a trace in its access time where that is allowed:
@@ -178,7 +335,7 @@ func keepNoCOW(src, dst int) error {
 	return changeFlag(dst, flagNoCOW, true)
 }
 
-func symlink(in *level, name string) error {
+func symlink(in *level, name, to string) error {
 	target := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(in.src, name, target)
 	if errors.Is(err, unix.ENOENT) {
@@ -186,5 +343,5 @@ func symlink(in *level, name string) error {
 	} else if err != nil {
 		return fmt.Errorf("read link: %w", err)
 	}
-	return unix.Symlinkat(string(target[:n]), in.dst, name)
+	return unix.Symlinkat(string(target[:n]), in.dst, to)
 }

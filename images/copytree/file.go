@@ -59,6 +59,37 @@ func copyData(ctx context.Context, src, dst int, size int64) error {
 	return retry(func() error { return unix.Ftruncate(dst, size) })
 }
 
+// copyUnsized copies a file that says to be empty up to where it ends.
+func copyUnsized(ctx context.Context, src, dst int) error {
+	buffer := make([]byte, 64<<10)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var n int
+		err := retry(func() (err error) {
+			n, err = unix.Read(src, buffer)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		if n == 0 {
+			return nil
+		}
+		for rest := buffer[:n]; len(rest) > 0; {
+			err := retry(func() (err error) {
+				n, err = unix.Write(dst, rest)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("write: %w", err)
+			}
+			rest = rest[n:]
+		}
+	}
+}
+
 func clone(src, dst int) error {
 	err := retry(func() error { return unix.IoctlFileClone(dst, src) })
 	if !errors.Is(err, unix.EINVAL) {

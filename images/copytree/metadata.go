@@ -21,19 +21,24 @@ const (
 	defaultACL = "system.posix_acl_default"
 )
 
-// applyMetadata gives the entry name of the directory dst what st and the attributes of its source say. The order
-// matters: a change of owner clears setuid bits and file capabilities, an ACL changes mode bits, and all that touches
-// no time but ctime.
-func (c *copier) applyMetadata(src, dst int, srcName, dstName string, st *unix.Statx_t) error {
-	if err := unix.Fchownat(dst, dstName, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+// applyMetadata gives an open copy what st and the attributes of its source say. The order matters: a change of owner
+// clears setuid bits and file capabilities, an ACL changes mode bits, and all that touches no time but ctime. The copy
+// may be open without effect (O_PATH): its link in /proc leads to the very inode, a symbolic link included, and no name
+// is looked up again.
+func (c *copier) applyMetadata(src string, fd int, st *unix.Statx_t) error {
+	dst := fdPath(fd)
+	uid, gid, mode := st.Uid, st.Gid, uint32(st.Mode&0o7777)
+	if c.merge != nil && c.merge.Owner != nil {
+		uid, gid, mode = c.merge.Owner.UID, c.merge.Owner.GID, c.merge.Owner.mode(st)
+	}
+	if err := unix.Chown(dst, int(uid), int(gid)); err != nil {
 		return fmt.Errorf("change owner: %w", err)
 	}
-	if err := c.copyXattrs(procPath(src, srcName), procPath(dst, dstName)); err != nil {
+	if err := c.copyXattrs(src, dst); err != nil {
 		return err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
-		// The entry was made by this copy and is no link, so following is of no concern.
-		if err := unix.Fchmodat(dst, dstName, uint32(st.Mode&0o7777), 0); err != nil {
+		if err := unix.Chmod(dst, mode); err != nil {
 			return fmt.Errorf("change mode: %w", err)
 		}
 	}
@@ -41,19 +46,23 @@ func (c *copier) applyMetadata(src, dst int, srcName, dstName string, st *unix.S
 		{Sec: st.Atime.Sec, Nsec: int64(st.Atime.Nsec)},
 		{Sec: st.Mtime.Sec, Nsec: int64(st.Mtime.Nsec)},
 	}
-	if err := unix.UtimesNanoAt(dst, dstName, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, dst, times, 0); err != nil {
 		return fmt.Errorf("change times: %w", err)
 	}
 	return nil
 }
 
+// fdPath names what a descriptor stands for.
+func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
 // procPath names an entry of an open directory for calls that take only a path. The link in /proc leads to the very
 // directory, and the L-variants of the xattr calls do not follow what comes after it.
 func procPath(dir int, name string) string {
-	return "/proc/self/fd/" + strconv.Itoa(dir) + "/" + name
+	return fdPath(dir) + "/" + name
 }
 
 // copyXattrs copies all extended attributes that can mean something at the destination, ACLs and capabilities included.
+// The source is not followed if it is a symbolic link, the destination is.
 func (c *copier) copyXattrs(src, dst string) error {
 	n, err := unix.Llistxattr(src, c.names)
 	if errors.Is(err, unix.EOPNOTSUPP) || n == 0 && err == nil {
@@ -63,7 +72,7 @@ func (c *copier) copyXattrs(src, dst string) error {
 	}
 	for raw := range bytes.SplitSeq(bytes.TrimSuffix(c.names[:n], []byte{0}), []byte{0}) {
 		name := string(raw)
-		if private(name) {
+		if private(name) || c.merge != nil && !c.merge.wants(name) {
 			continue
 		}
 		n, err := unix.Lgetxattr(src, name, c.value)
@@ -72,9 +81,11 @@ func (c *copier) copyXattrs(src, dst string) error {
 		} else if err != nil {
 			return fmt.Errorf("read extended attribute %s: %w", name, err)
 		}
-		err = unix.Lsetxattr(dst, name, c.value[:n], 0)
-		// Labels exist in the policy of a host; a filesystem that cannot keep them gets its own.
-		if errors.Is(err, unix.EOPNOTSUPP) && name == "security.selinux" {
+		err = unix.Setxattr(dst, name, c.value[:n], 0)
+		// Labels exist in the policy of a host; a filesystem that cannot keep them gets its own. A merge has no choice of
+		// its destination, and is done by a daemon that may not be allowed to give capabilities.
+		if errors.Is(err, unix.EOPNOTSUPP) && (name == "security.selinux" || c.merge != nil) ||
+			errors.Is(err, unix.EPERM) && c.merge != nil && name == "security.capability" {
 			continue
 		}
 		if err != nil {
@@ -97,7 +108,7 @@ func private(name string) bool {
 // made in it inherits them.
 func dropInheritedACLs(dst int) error {
 	for _, name := range []string{defaultACL, accessACL} {
-		err := unix.Fremovexattr(dst, name)
+		err := unix.Removexattr(fdPath(dst), name)
 		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EOPNOTSUPP) {
 			return fmt.Errorf("remove inherited ACL: %w", err)
 		}

@@ -42,6 +42,11 @@ func isolate(p *plan) (step, syscall.Errno) {
 	if step, errno := keepDescriptors(p); errno != 0 {
 		return step, errno
 	}
+	if p.terminal {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 0); errno != 0 {
+			return stepSession, errno
+		}
+	}
 	if _, _, errno := syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&p.openFiles)), 0, 0, 0); errno != 0 {
 		return stepPrivileges, errno
 	}

@@ -39,6 +39,13 @@ type Spec struct {
 	// Stdin, Stdout and Stderr are what the command gets, and remain the
 	// caller's. Nil means the guest's /dev/null.
 	Stdin, Stdout, Stderr *os.File
+	// Program, if set, is run in place of the first word of Argv, and not searched
+	// for.
+	Program string
+	// Terminal makes Stdin, a terminal, the controlling one of the session.
+	Terminal bool
+	// Started, if set, is called once the command runs.
+	Started func()
 }
 
 // Result is how a command ended.
@@ -53,8 +60,7 @@ type Result struct {
 // control group of its own beside the leader, and waits until the command
 // itself has ended: children that it leaves behind, with its output still open,
 // live on in the machine. The command has the user's ids and groups and never
-// more capabilities than the leader's bounding set, leads a session without a
-// terminal, and holds no descriptor but the three of the Spec.
+// more capabilities than the leader's bounding set, leads a session, and holds no descriptor but the three of the Spec.
 //
 // When ctx ends before the command, everything in its control group is killed
 // (its process group, on a host without cgroup v2) and the context's error is
@@ -92,6 +98,9 @@ func (p *plan) run(ctx context.Context) (result Result, err error) {
 	stop := context.AfterFunc(ctx, func() { killed <- p.kill(process) })
 
 	failure := readFailure(reports)
+	if failure == nil && p.started != nil {
+		p.started()
+	}
 	// Not collected before kill is through, so that the ids it names are taken.
 	if err := awaitEnd(process.Pid); err != nil {
 		return Result{}, errors.Join(err, p.kill(process))

@@ -1,6 +1,7 @@
 package nsenter
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ type plan struct {
 	workdir string
 	cgroup  *cgroup // nil where there is none to make
 	files   []*os.File
+	started func()
 
 	fds      [fdCount]uintptr
 	setns    uintptr // namespaces to join in the copy, the user namespace aside
@@ -28,6 +30,7 @@ type plan struct {
 	groups   []uint32
 	drop     []uintptr // capabilities to take out of the bounding set
 	noNew    bool      // the leader has no_new_privs
+	terminal bool      // standard input controls the session
 	dir      *byte
 	dirOrTop bool // a missing dir is replaced by /
 	programs []*byte
@@ -64,7 +67,7 @@ func prepare(t Target, spec Spec) (_ *plan, err error) {
 	if err := check(spec); err != nil {
 		return nil, err
 	}
-	p := &plan{target: t, command: spec.Argv[0]}
+	p := &plan{target: t, command: cmp.Or(spec.Program, spec.Argv[0]), started: spec.Started, terminal: spec.Terminal}
 	p.fds[fdPIDFD] = t.PIDFD.Fd()
 	defer func() {
 		if err != nil {
@@ -113,6 +116,9 @@ func check(spec Spec) error {
 		if i := strings.IndexByte(s, '='); i <= 0 || strings.Contains(s, "\x00") {
 			return fmt.Errorf("environment %q: %w", s, ErrInvalid)
 		}
+	}
+	if strings.Contains(spec.Program, "\x00") {
+		return fmt.Errorf("program %q: %w", spec.Program, ErrInvalid)
 	}
 	if spec.Dir != "" && (!path.IsAbs(spec.Dir) || strings.Contains(spec.Dir, "\x00")) {
 		return fmt.Errorf("directory %q: %w", spec.Dir, ErrInvalid)
@@ -194,7 +200,7 @@ func (p *plan) setProgram(spec Spec, user Account) error {
 	}
 	var errDir, errPrograms, errArgv, errEnv error
 	p.dir, errDir = unix.BytePtrFromString(p.workdir)
-	p.programs, errPrograms = pointers(candidates(spec.Argv[0], env))
+	p.programs, errPrograms = pointers(candidates(p.command, env))
 	p.argv, errArgv = pointers(spec.Argv)
 	p.env, errEnv = pointers(env)
 	p.argv, p.env = append(p.argv, nil), append(p.env, nil)

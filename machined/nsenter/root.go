@@ -54,6 +54,43 @@ func ReadFile(root *os.File, name string, limit int64) (data []byte, err error) 
 	return data, nil
 }
 
+// OpenDir opens a directory as a place to resolve names in (O_PATH). The name and
+// every symlink on its way are resolved within root; links of /proc that lead
+// elsewhere are refused.
+func OpenDir(root *os.File, name string) (*os.File, error) {
+	return openPath(root, name, unix.O_DIRECTORY)
+}
+
+// OpenPath is OpenDir for anything, which is not opened for real.
+func OpenPath(root *os.File, name string) (*os.File, error) { return openPath(root, name, 0) }
+
+func openPath(root *os.File, name string, flags uint64) (*os.File, error) {
+	fd, err := openat2(root, name, unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// maxTries bounds how often a lookup is begun anew.
+const maxTries = 100
+
+// openat2 resolves a name within root. The kernel gives up on "..", which a link
+// may hold, whenever anything is renamed on the host; then it is tried again.
+func openat2(root *os.File, name string, how unix.OpenHow) (fd int, err error) {
+	how.Resolve |= unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
+	for range maxTries {
+		fd, err = unix.Openat2(int(root.Fd()), name, &how)
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return -1, &os.PathError{Op: "open in the guest", Path: name, Err: err}
+	}
+	return fd, nil
+}
+
 // openNull opens the guest's own null device: a descriptor of the host's would
 // let the guest change owner and mode of the host's node.
 func openNull(root *os.File) (*os.File, error) {
@@ -65,13 +102,9 @@ func openNull(root *os.File) (*os.File, error) {
 // openInode opens a name within root in two steps: first without effect, then,
 // when the inode found is acceptable, that same inode for real.
 func openInode(root *os.File, name string, accept func(*unix.Stat_t) bool, flags int) (*os.File, error) {
-	how := unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	}
-	fd, err := unix.Openat2(int(root.Fd()), name, &how)
+	fd, err := openat2(root, name, unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC})
 	if err != nil {
-		return nil, &os.PathError{Op: "open in the guest", Path: name, Err: err}
+		return nil, err
 	}
 	defer unix.Close(fd) //nolint:errcheck // an O_PATH descriptor has nothing to lose
 	var st unix.Stat_t

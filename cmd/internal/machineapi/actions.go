@@ -12,6 +12,10 @@ import (
 
 // Actions that polkit is asked about, as systemd's policy file names them.
 const (
+	actionOpenPTY         = "org.freedesktop.machine1.open-pty"
+	actionHostOpenPTY     = "org.freedesktop.machine1.host-open-pty"
+	actionLogin           = "org.freedesktop.machine1.login"
+	actionHostLogin       = "org.freedesktop.machine1.host-login"
 	actionShell           = "org.freedesktop.machine1.shell"
 	actionHostShell       = "org.freedesktop.machine1.host-shell"
 	actionManageMachines  = "org.freedesktop.machine1.manage-machines"
@@ -75,6 +79,17 @@ func (s *Service) unchanged(m machined.Machine) error {
 		err = fmt.Errorf("machine %q has ended: %w", m.Name, machined.ErrNoSuchMachine)
 	}
 	return err
+}
+
+// authorizeMachine asks whether the caller may do something to a machine, and
+// makes sure that it is still the same one. Owners have no privilege here.
+func (s *Service) authorizeMachine(
+	ctx context.Context, call *varlink.Call, m machined.Machine, action string, about map[string]string, interactive bool,
+) error {
+	if err := s.authorize(ctx, call, action, about, interactive); err != nil {
+		return err
+	}
+	return wireError(s.unchanged(m))
 }
 
 // caller is who a call comes from, for the core.

@@ -27,6 +27,9 @@ var busErrors = []struct {
 	{machined.ErrNotOwner, bus.ErrorAccessDenied},
 	{machined.ErrTooManyOperations, bus.ErrorLimitsExceeded},
 	{machined.ErrJobFailed, "org.freedesktop.systemd1.JobFailed"},
+	{machined.ErrTooManyVariables, bus.ErrorLimitsExceeded},
+	{machined.ErrUnsafeMachine, bus.ErrorAccessDenied},
+	{machined.ErrNoBus, bus.ErrnoName(syscall.ENOENT)},
 	{machined.ErrNoSuchProcess, bus.ErrnoName(syscall.ESRCH)},
 	{images.ErrNotFound, BusName + ".NoSuchImage"},
 	{images.ErrInvalidName, bus.ErrorInvalidArgs},
@@ -99,8 +102,6 @@ func (b *Bus) authorizeAsker(ctx context.Context, call *bus.Call, action string,
 }
 
 // authorizeManage asks whether the caller may manage a machine; its owner may.
-// Asking can take as long as somebody needs to type a password, so the machine
-// is looked up anew: another one may have its name now.
 func (b *Bus) authorizeManage(ctx context.Context, call *bus.Call, name, verb string) error {
 	m, err := b.Manager.Find(name)
 	if err != nil {
@@ -109,7 +110,13 @@ func (b *Bus) authorizeManage(ctx context.Context, call *bus.Call, name, verb st
 	if m.Class != machined.ClassHost && m.UID == call.Caller().UID {
 		return nil
 	}
-	if err := b.authorizeBus(ctx, call, actionManageMachines, details(name, verb)); err != nil {
+	return b.authorizeMachine(ctx, call, m, actionManageMachines, details(name, verb))
+}
+
+// authorizeMachine asks whether the caller may do something to a machine, and
+// makes sure that it is still the same one.
+func (b *Bus) authorizeMachine(ctx context.Context, call *bus.Call, m machined.Machine, action string, about map[string]string) error {
+	if err := b.authorizeBus(ctx, call, action, about); err != nil {
 		return err
 	}
 	return busError(b.unchanged(m))

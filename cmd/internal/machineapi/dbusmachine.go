@@ -3,6 +3,7 @@ package machineapi
 import (
 	"context"
 	"errors"
+	"os"
 
 	"berth/cmd/internal/bus"
 	"berth/machined"
@@ -99,14 +100,23 @@ func (b *Bus) objectMethods(name string) []bus.Method {
 		method("GetUIDShift", "", "shift u", func(ctx context.Context, call *bus.Call) (uint32, error) {
 			return b.machineUIDShift(ctx, call, name)
 		}),
-		method("OpenPTY", "", ptyArgs, nil),
-		method("OpenLogin", "", ptyArgs, nil),
-		method("OpenShell", "user s, path s, args as, environment as", ptyArgs, nil),
-		method("BindMount", "source s, destination s, read_only b, mkdir b", "", nil),
-		method("CopyFrom", "source s, destination s", "", nil),
-		method("CopyTo", "source s, destination s", "", nil),
-		method("CopyFromWithFlags", "source s, destination s, flags t", "", nil),
-		method("CopyToWithFlags", "source s, destination s, flags t", "", nil),
-		method("OpenRootDirectory", "", "fd h", nil),
+		method("OpenPTY", "", ptyArgs, func(ctx context.Context, call *bus.Call) (*os.File, string, error) {
+			return b.openMachinePTY(ctx, call, name)
+		}),
+		method("OpenLogin", "", ptyArgs, func(ctx context.Context, call *bus.Call) (*os.File, string, error) {
+			return b.openMachineLogin(ctx, call, name)
+		}),
+		method("OpenShell", "user s, path s, args as, environment as", ptyArgs,
+			func(ctx context.Context, call *bus.Call, user, path string, args, environment []string) (*os.File, string, error) {
+				return b.openMachineShell(ctx, call, name, user, path, args, environment)
+			}),
+		method("BindMount", "source s, destination s, read_only b, mkdir b", "", b.objectBind(name)),
+		method("CopyFrom", "source s, destination s", "", b.objectCopy(name, b.Manager.CopyFrom)),
+		method("CopyTo", "source s, destination s", "", b.objectCopy(name, b.Manager.CopyTo)),
+		method("CopyFromWithFlags", "source s, destination s, flags t", "", b.objectCopyFlags(name, b.Manager.CopyFrom)),
+		method("CopyToWithFlags", "source s, destination s, flags t", "", b.objectCopyFlags(name, b.Manager.CopyTo)),
+		method("OpenRootDirectory", "", "fd h", func(ctx context.Context, call *bus.Call) (*os.File, error) {
+			return b.openRootDirectory(ctx, call, name)
+		}),
 	}
 }

@@ -3,6 +3,7 @@ package machineapi
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -35,6 +36,8 @@ func (s *Service) Varlink(server *varlink.Server) error {
 		{machineInterface, map[string]varlink.Handler{
 			"Register": m.register, "Unregister": m.unregister, "Terminate": m.terminate,
 			"Kill": m.kill, "List": m.list, "MapFrom": s.mapFrom, "MapTo": s.mapTo,
+			"CopyFrom": m.copyFrom, "CopyTo": m.copyTo,
+			"Open": m.openTerminal, "OpenRootDirectory": m.openRoot, "BindMount": m.bindMount,
 		}, []varlink.HandleOption{varlink.IgnoreUnknown("Register"), varlink.LooseTypes("ProcessId")}},
 		{imageInterface, map[string]varlink.Handler{
 			"List": s.listImages, "Update": s.updateImage, "Clone": s.cloneImage,
@@ -69,6 +72,8 @@ var errorNames = []struct {
 	{machined.ErrNoPrivateNetworking, machineName + ".NoPrivateNetworking"},
 	{machined.ErrTooManyOperations, machineName + ".TooManyOperations"},
 	{machined.ErrNotSupported, machineName + ".NotSupported"},
+	{machined.ErrNoBus, machineName + ".NoIPC"},
+	{machined.ErrUnsafeMachine, varlink.ErrorPermissionDenied},
 	{machined.ErrNoRunner, machineName + ".NotSupported"},
 	{machined.ErrNotOwner, varlink.ErrorPermissionDenied},
 	{images.ErrNotFound, imageName + ".NoSuchImage"},
@@ -95,4 +100,16 @@ func wireError(err error) error {
 		}
 	}
 	return err
+}
+
+// wireFileError is wireError for work on files, where the errors of the kernel
+// that have a name go by it.
+func wireFileError(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return varlink.PermissionDenied()
+	case errors.Is(err, syscall.EOPNOTSUPP):
+		return &varlink.Error{Name: machineName + ".NotSupported"}
+	}
+	return wireError(err)
 }

@@ -26,6 +26,7 @@ import (
 type varlinkHost struct {
 	t       *testing.T
 	service *machineapi.Service
+	manager *machined.Manager
 	server  *varlink.Server
 	client  *machineapi.Client
 	raw     *varlink.Client
@@ -49,6 +50,7 @@ func newVarlinkHost(t *testing.T, auth machineapi.Authorizer) *varlinkHost {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.manager = manager
 	t.Cleanup(func() {
 		if err := manager.Close(); err != nil {
 			t.Error(err)
@@ -384,14 +386,10 @@ func TestDeniedOverVarlink(t *testing.T) {
 	}
 }
 
-// What the description promises and nobody serves yet is known.
-func TestUnimplemented(t *testing.T) {
+// Everything that the description promises is served.
+func TestEverythingIsServed(t *testing.T) {
 	h := newVarlinkHost(t, rootOnly)
-	want := []string{
-		"io.systemd.Machine.BindMount", "io.systemd.Machine.CopyFrom", "io.systemd.Machine.CopyTo",
-		"io.systemd.Machine.Open", "io.systemd.Machine.OpenRootDirectory",
-	}
-	if got := h.server.Unimplemented(); !slices.Equal(got, want) {
+	if got := h.server.Unimplemented(); len(got) > 0 {
 		t.Errorf("without handlers: %q", got)
 	}
 }

@@ -1,0 +1,143 @@
+package machined
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"berth/images/copytree"
+	"berth/machined/nsenter"
+)
+
+// CopyRequest says what to copy between the host and a container.
+type CopyRequest struct {
+	// Source and Destination are of the two sides; see [CheckPath]. An empty
+	// Destination is the same path as the Source.
+	Source, Destination string
+	// Replace lets files take the place of existing ones.
+	Replace bool
+}
+
+// CheckPath refuses paths that are not absolute and normalized with
+// [ErrInvalidArgument]: all who look at such a path, polkit's rules among them,
+// understand the same by it.
+func CheckPath(p string) error {
+	clean := path.Clean(p)
+	if !path.IsAbs(p) || p != clean && p != clean+"/" || strings.Contains(p, "\x00") || len(p) >= unix.PathMax {
+		return fmt.Errorf("%w: %q is not an absolute, normalized path", ErrInvalidArgument, p)
+	}
+	return nil
+}
+
+func (r CopyRequest) check() (CopyRequest, error) {
+	if r.Destination == "" {
+		r.Destination = r.Source
+	}
+	for _, p := range []string{r.Source, r.Destination} {
+		if err := CheckPath(p); err != nil {
+			return r, err
+		}
+		if path.Clean(p) == "/" {
+			return r, fmt.Errorf("%w: the root directory cannot be copied as a whole", ErrInvalidArgument)
+		}
+	}
+	return r, nil
+}
+
+// CopyFrom copies a file or tree of a container to the host. What is there
+// already is treated as by [copytree.Merge]: an existing file is EEXIST, a
+// directory is merged into. Owners are kept by number, unless the container has
+// a user namespace of its own: then everything belongs to root on the host,
+// setuid bits are dropped and device nodes, but for harmless ones, are refused
+// (EPERM).
+//
+// It is an operation: [ErrTooManyOperations], and it ends with the container
+// ([ErrNoSuchMachine]). Anything but a container is [ErrNotSupported].
+func (m *Manager) CopyFrom(ctx context.Context, name string, r CopyRequest) error {
+	return m.copy(ctx, name, r, true)
+}
+
+// CopyTo copies a file or tree of the host into a container, as [Manager.CopyFrom]
+// does in the other direction. In a user namespace everything belongs to the
+// root of the container.
+func (m *Manager) CopyTo(ctx context.Context, name string, r CopyRequest) error {
+	return m.copy(ctx, name, r, false)
+}
+
+// place is a name in an open directory.
+type place struct {
+	dir  *os.File
+	name string
+}
+
+func (m *Manager) copy(ctx context.Context, name string, r CopyRequest, out bool) error {
+	r, err := r.check()
+	if err != nil {
+		return fmt.Errorf("copy: %w", err)
+	}
+	hostPath, guestPath := r.Source, r.Destination
+	if out {
+		hostPath, guestPath = guestPath, hostPath
+	}
+	what := fmt.Sprintf("copy %s to %s", r.Source, r.Destination)
+	return m.operateIn(ctx, what, name, func(ctx context.Context, _ Machine, leader *Process) (err error) {
+		shift, err := shiftOf(leader.target())
+		if err != nil {
+			return err
+		}
+		host, err := hostPlace(hostPath)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, host.dir.Close()) }()
+		guest, err := guestPlace(leader, guestPath)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, guest.dir.Close()) }()
+		from, to := host, guest
+		if out {
+			from, to = guest, host
+		}
+		options := copytree.MergeOptions{Replace: r.Replace, Owner: newOwner(shift, out)}
+		return explainOverflow(copytree.Merge(ctx, from.dir, from.name, to.dir, to.name, options))
+	})
+}
+
+// newOwner is whom copies belong to; nil means the owners of the originals.
+func newOwner(shift uint32, out bool) *copytree.Owner {
+	switch {
+	case shift == 0:
+		return nil
+	case out:
+		return &copytree.Owner{Distrust: true}
+	}
+	return &copytree.Owner{UID: shift, GID: shift}
+}
+
+// hostPlace opens the directory of a path of the host.
+func hostPlace(name string) (place, error) {
+	dir, base := path.Split(path.Clean(name))
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return place{}, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return place{os.NewFile(uintptr(fd), dir), base}, nil
+}
+
+// guestPlace opens the directory of a path of the machine, within its root.
+func guestPlace(leader *Process, name string) (_ place, err error) {
+	root, err := leader.target().Root()
+	if err != nil {
+		return place{}, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	dir, base := path.Split(path.Clean(name))
+	f, err := nsenter.OpenDir(root, dir)
+	return place{f, base}, err
+}
