@@ -80,7 +80,8 @@ var steps = []struct {
 		running machined; both`, true},
 	{"terminate", `
 		machinectl terminate tree; until_true gone tree
-		is "$(systemctl is-active systemd-nspawn@tree.service)" inactive
+		inactive() { [ "$(systemctl is-active systemd-nspawn@tree.service)" = inactive ]; }
+		until_true inactive
 		machinectl terminate one; until_true gone one
 		until_true test ! -e /sys/fs/cgroup/machine.slice/machine-one.scope
 		until_true sh -c '! systemctl list-units --all --plain --no-legend machine-one.scope | grep -q machine-one'
