@@ -54,7 +54,7 @@ func dialLocal(user bool) (*dbus.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := dbus.Connect(address, inOrder())
+	conn, err := Connect(address, inOrder())
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
 		return nil, fmt.Errorf("%w: nobody listens at %s", ErrNoBus, address)
 	}
