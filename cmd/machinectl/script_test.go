@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"berth/cmd/internal/machineapi"
-	"berth/cmd/internal/varlink"
 	"berth/fixtures/guest"
 	"berth/fixtures/ownhost"
 
@@ -28,11 +26,8 @@ func TestScripts(t *testing.T) {
 				return nil
 			},
 			Condition: func(name string) (bool, error) {
-				switch name {
-				case "guest":
+				if name == "guest" {
 					return makeGuest(t)
-				case "terminals":
-					return opensTerminals(t)
 				}
 				return false, fmt.Errorf("unknown condition %q", name)
 			},
@@ -54,14 +49,4 @@ func makeGuest(t *testing.T) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// opensTerminals says whether machined has the methods for that.
-func opensTerminals(t *testing.T) (bool, error) {
-	client, err := varlink.Dial(t.Context(), machineapi.Socket)
-	if err != nil {
-		return false, err
-	}
-	_, err = client.Call(t.Context(), "io.systemd.Machine.Open", map[string]string{"name": "none", "mode": "tty"}, nil)
-	return !errors.Is(err, &varlink.Error{Name: varlink.ErrorMethodNotImplemented}), client.Close()
 }
