@@ -54,7 +54,7 @@ const bootedMark = "/run/systemd/system"
 // service manager nobody else may make cgroups.
 func openUnits(ctx context.Context, log *slog.Logger) (machined.Units, error) {
 	if st, err := os.Lstat(bootedMark); err == nil && st.IsDir() {
-		backend, err := systemd.New(ctx, systemd.Options{Address: bus.SystemAddress(os.Getenv), Connect: bus.Connect, Logger: log})
+		backend, err := systemd.New(ctx, systemd.Options{Address: bus.SystemAddress(os.Getenv), Logger: log})
 		if err == nil {
 			return backend, nil
 		}

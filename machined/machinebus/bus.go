@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"berth/machined/busguard"
+
 	"github.com/godbus/dbus/v5"
 )
 
@@ -28,6 +30,9 @@ const Socket = "/run/dbus/system_bus_socket"
 // patience is how long a machine may take to answer.
 const patience = 25 * time.Second
 
+// maxReply bounds an answer, of which hardly anything is looked at.
+const maxReply = 64 << 10
+
 const (
 	managerName = "org.freedesktop.systemd1"
 	managerPath = dbus.ObjectPath("/org/freedesktop/systemd1")
@@ -36,8 +41,9 @@ const (
 
 // Bus is a connection to a machine's service manager, for a few calls.
 type Bus struct {
-	conn *dbus.Conn
-	stop func() bool
+	conn  *dbus.Conn
+	guard *busguard.Guard
+	stop  func() bool
 }
 
 // New takes over a connection to the machine's bus, where it is root, and logs
@@ -47,14 +53,19 @@ func New(ctx context.Context, socket *net.UnixConn) (*Bus, error) {
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
-	if err := socket.SetDeadline(deadline); err != nil {
-		return nil, errors.Join(fmt.Errorf("connect to the bus of the machine: %w", err), socket.Close())
-	}
-	b := &Bus{stop: context.AfterFunc(ctx, func() { _ = socket.Close() })}
-	conn, err := dbus.DialUnix(socket)
+	guard, err := busguard.New(socket, busguard.Options{MaxReply: maxReply})
 	if err != nil {
+		return nil, fmt.Errorf("connect to the bus of the machine: %w", err)
+	}
+	near := guard.Conn()
+	b := &Bus{guard: guard, stop: context.AfterFunc(ctx, func() { _ = near.Close() })}
+	err = near.SetDeadline(deadline)
+	conn, dialErr := dbus.DialUnix(near)
+	if err = errors.Join(err, dialErr); err != nil {
 		b.stop()
-		return nil, errors.Join(fmt.Errorf("connect to the bus of the machine: %w", err), socket.Close())
+		err = errors.Join(fmt.Errorf("connect to the bus of the machine: %w", err), near.Close())
+		guard.Close()
+		return nil, err
 	}
 	b.conn = conn
 	// As the machine counts its users.
@@ -71,7 +82,9 @@ func New(ctx context.Context, socket *net.UnixConn) (*Bus, error) {
 // Close ends the connection.
 func (b *Bus) Close() error {
 	b.stop()
-	if err := b.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	err := b.conn.Close()
+	b.guard.Close()
+	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("leave the bus of the machine: %w", err)
 	}
 	return nil

@@ -59,7 +59,7 @@ func dialContainer(ctx context.Context, name string) (*dbus.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the bus in machine '%s': %w", name, err)
 	}
-	bus, err := dbus.ConnectUnix(conn, inOrder(), dbus.WithAuth(dbus.AuthExternal("0")))
+	bus, err := connectOver(conn, inOrder(), dbus.WithAuth(dbus.AuthExternal("0")))
 	if err != nil {
 		return nil, fmt.Errorf("connect to the bus in machine '%s': %w", name, err)
 	}

@@ -115,7 +115,7 @@ func dialProgram(ctx context.Context, args []string) (*dbus.Conn, *exec.Cmd, err
 		return nil, nil, errors.Join(fmt.Errorf("run %s: %w", args[0], err), ours.Close())
 	}
 	// The bridge has authenticated itself to the bus.
-	conn, err := dbus.ConnectUnix(ours, inOrder(), dbus.WithAuth(dbus.AuthAnonymous(), dbus.AuthExternal(strconv.Itoa(os.Geteuid()))))
+	conn, err := connectOver(ours, inOrder(), dbus.WithAuth(dbus.AuthAnonymous(), dbus.AuthExternal(strconv.Itoa(os.Geteuid()))))
 	if err != nil {
 		err = fmt.Errorf("connect to the bus by way of %s: %w", args[0], err)
 		if waitErr := cmd.Wait(); waitErr != nil {

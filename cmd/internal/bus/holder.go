@@ -21,7 +21,7 @@ func AddHolder(ctx context.Context, err error, address, name string) error {
 
 // owner is empty if nobody owns the name, or there is no bus.
 func owner(ctx context.Context, address, name string) string {
-	conn, err := dbus.Connect(address, dbus.WithContext(ctx))
+	conn, err := Connect(address, dbus.WithContext(ctx))
 	if err != nil {
 		return ""
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"berth/machined/busguard"
+
 	"github.com/godbus/dbus/v5"
 )
 
@@ -98,7 +100,12 @@ func (s *Service) serveOnce(ctx context.Context) error {
 		service: s, log: s.log, base: ctx, out: make(chan outgoing, maxQueued), ready: make(chan struct{}),
 		senders: senders{byName: make(map[string]*sender)},
 	}
-	conn, err := Connect(s.config.Address, dbus.WithContext(ctx), dbus.WithHandler(sess), dbus.WithSignalHandler(sess))
+	guard, err := busguard.Dial(ctx, s.config.Address, busguard.Options{Descriptors: true, Logger: s.log})
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", s.config.Address, err)
+	}
+	defer guard.Close()
+	conn, err := dbus.ConnectUnix(guard.Conn(), dbus.WithContext(ctx), dbus.WithHandler(sess), dbus.WithSignalHandler(sess))
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", s.config.Address, err)
 	}

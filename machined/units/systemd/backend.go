@@ -25,7 +25,6 @@ const slice = "machine.slice"
 // Backend is [machined.Units] by the service manager.
 type Backend struct {
 	address string
-	connect func(address string, options ...dbus.ConnOption) (*dbus.Conn, error)
 	log     *slog.Logger
 
 	ctx    context.Context //nolint:containedctx // its end is Close, not a call's
@@ -57,8 +56,6 @@ var (
 // Options are where and how.
 type Options struct {
 	Address string // of the bus
-	// Connect connects to it; default dbus.Connect.
-	Connect func(address string, options ...dbus.ConnOption) (*dbus.Conn, error)
 	Logger  *slog.Logger
 }
 
@@ -66,12 +63,9 @@ type Options struct {
 // error wraps [ErrUnavailable] if no service manager answers.
 func New(ctx context.Context, options Options) (*Backend, error) {
 	b := &Backend{
-		address: options.Address, connect: options.Connect, log: options.Logger, changed: make(chan struct{}),
+		address: options.Address, log: options.Logger, changed: make(chan struct{}),
 		jobs:   newJobs(),
 		byName: map[string]*unit{}, byPath: map[dbus.ObjectPath]*unit{}, watchers: map[int]func(string){},
-	}
-	if b.connect == nil {
-		b.connect = dbus.Connect
 	}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)

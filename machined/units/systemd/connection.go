@@ -9,6 +9,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"berth/machined"
+	"berth/machined/busguard"
 )
 
 // Names on the bus.
@@ -82,7 +83,12 @@ func (b *Backend) run() {
 
 // serve returns nil after a connection that worked has ended.
 func (b *Backend) serve() (err error) {
-	conn, err := b.connect(b.address, dbus.WithContext(b.ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
+	guard, err := busguard.Dial(b.ctx, b.address, busguard.Options{Logger: b.log})
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", b.address, err)
+	}
+	defer guard.Close()
+	conn, err := dbus.ConnectUnix(guard.Conn(), dbus.WithContext(b.ctx), dbus.WithSignalHandler(dbus.NewSequentialSignalHandler()))
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", b.address, err)
 	}
