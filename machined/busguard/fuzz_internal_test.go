@@ -279,13 +279,15 @@ func (g *generator) signature(s string) {
 	g.body = append(append(append(g.body, byte(len(s))), s...), 0)
 }
 
-// seeds are bodies in little endian.
-var seeds = []struct {
+// seed is a body in little endian.
+type seed struct {
 	signature string
 	body      []byte
 	fds       int
 	passes    bool
-}{
+}
+
+var seeds = []seed{
 	{"", nil, 0, true},
 	{"s", []byte("\x01\x00\x00\x00a\x00"), 0, true},
 	{"h", []byte{0, 0, 0, 0}, 1, true},

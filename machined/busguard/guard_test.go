@@ -253,7 +253,7 @@ func TestEnds(t *testing.T) {
 	other := connect(t, "unix:path="+socket)
 	gone := dial(t, "unix:path="+socket, busguard.Options{})
 	unique := gone.Names()[0]
-	if err := gone.Conn.Close(); err != nil {
+	if err := gone.Close(); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the bus to notice", func() bool {
@@ -279,7 +279,7 @@ func TestCloseFlushes(t *testing.T) {
 		for i := range uint32(each) {
 			conn.Object(name, path).Go(iface+".Note", dbus.FlagNoReplyExpected, nil, i)
 		}
-		if err := conn.Conn.Close(); err != nil {
+		if err := conn.Close(); err != nil {
 			t.Fatal(err)
 		}
 		conn.guard.Close()

@@ -42,7 +42,11 @@ func newPump(from, to *net.UnixConn, writing *sync.Mutex) *pump {
 
 // run returns why it ended, io.EOF at the usual end.
 func (p *pump) run() (err error) {
-	defer func() { closeFDs(p.fds) }()
+	defer func() {
+		closeFDs(p.fds)
+		// What came before the end.
+		_ = p.flush()
+	}()
 	for {
 		if p.have == p.next && len(p.fds) > 0 {
 			// They come with the first byte of their message.

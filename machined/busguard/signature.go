@@ -13,7 +13,8 @@ func validSignature(s []byte) bool {
 	if len(s) > maxSignature {
 		return false
 	}
-	for ok := true; len(s) > 0; {
+	var ok bool
+	for len(s) > 0 {
 		if s, ok = complete(s, 0, 0); !ok {
 			return false
 		}
