@@ -314,6 +314,9 @@ func TestSecondAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := g.Conn().Close(); err != nil {
+		t.Fatal(err)
+	}
 	g.Close()
 }
 

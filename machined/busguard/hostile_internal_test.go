@@ -29,7 +29,10 @@ func strange(t *testing.T, options Options) (*Guard, *net.UnixConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(g.Close)
+	t.Cleanup(func() {
+		_ = g.Conn().Close()
+		g.Close()
+	})
 	return g, bus
 }
 
@@ -217,7 +220,6 @@ func TestRefusalsAreAnswered(t *testing.T) {
 			msg.Headers[dbus.FieldSender].Value() != ":1.5" {
 			t.Errorf("in place of a reply came %v", msg)
 		}
-		g.Close()
 	}
 }
 
@@ -280,6 +282,9 @@ func TestStuckBus(t *testing.T) {
 	g, bus := strange(t, Options{})
 	client := begin(t, g, bus)
 	fillUp(t, client, little("", nil, 0))
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
 	g.Close()
 	if _, err := io.Copy(io.Discard, bus); err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		t.Error(err)
@@ -293,7 +298,6 @@ func TestEndlessLine(t *testing.T) {
 	if _, err := bufio.NewReader(g.Conn()).ReadString('\n'); err == nil {
 		t.Error("it was passed on")
 	}
-	g.Close()
 }
 
 func countFDs(t *testing.T) int {
