@@ -64,7 +64,7 @@ func (m *Manager) CopyFrom(ctx context.Context, name string, r CopyRequest) erro
 
 // CopyTo copies a file or tree of the host into a container, as [Manager.CopyFrom]
 // does in the other direction. In a user namespace everything belongs to the
-// root of the container.
+// root of the container, unless its users have the numbers of the host's.
 func (m *Manager) CopyTo(ctx context.Context, name string, r CopyRequest) error {
 	return m.copy(ctx, name, r, false)
 }
@@ -86,7 +86,7 @@ func (m *Manager) copy(ctx context.Context, name string, r CopyRequest, out bool
 	}
 	what := fmt.Sprintf("copy %s to %s", r.Source, r.Destination)
 	return m.operateIn(ctx, what, name, func(ctx context.Context, _ Machine, leader *Process) (err error) {
-		shift, err := shiftOf(leader.target())
+		owner, err := newOwner(leader.target(), out)
 		if err != nil {
 			return err
 		}
@@ -104,20 +104,29 @@ func (m *Manager) copy(ctx context.Context, name string, r CopyRequest, out bool
 		if out {
 			from, to = guest, host
 		}
-		options := copytree.MergeOptions{Replace: r.Replace, Owner: newOwner(shift, out)}
+		options := copytree.MergeOptions{Replace: r.Replace, Owner: owner}
 		return explainOverflow(copytree.Merge(ctx, from.dir, from.name, to.dir, to.name, options))
 	})
 }
 
-// newOwner is whom copies belong to; nil means the owners of the originals.
-func newOwner(shift uint32, out bool) *copytree.Owner {
-	switch {
-	case shift == 0:
-		return nil
-	case out:
-		return &copytree.Owner{Distrust: true}
+// newOwner is whom copies belong to; nil means the owners of the originals. What
+// comes out of a user namespace is not trusted even if that gives its users the
+// numbers they have on the host: a filesystem of its own may pretend anything.
+func newOwner(t nsenter.Target, out bool) (*copytree.Owner, error) {
+	shift, err := shiftOf(t)
+	if err != nil {
+		return nil, err
 	}
-	return &copytree.Owner{UID: shift, GID: shift}
+	foreign, err := t.Foreign()
+	switch {
+	case err != nil:
+		return nil, err
+	case foreign&nsenter.User != 0 && out:
+		return &copytree.Owner{Distrust: true}, nil
+	case shift != 0:
+		return &copytree.Owner{UID: shift, GID: shift}, nil
+	}
+	return nil, nil
 }
 
 // hostPlace opens the directory of a path of the host.

@@ -150,6 +150,31 @@ func TestCopyDoesNotLeaveTheMachine(t *testing.T) {
 	}
 }
 
+// Its users have the numbers of the host's, and still it can mount a filesystem
+// that pretends what it likes.
+func TestCopyDistrustsEveryUserNamespace(t *testing.T) {
+	m := testManager(t, testConfig(t))
+	register(t, m, "same", namespaced(t, syscall.SysProcIDMap{Size: 1 << 16}))
+	dir := t.TempDir()
+	source, program := filepath.Join(dir, "source"), filepath.Join(dir, "source", "program")
+	if err := errors.Join(
+		os.Mkdir(source, 0o755), os.WriteFile(program, nil, 0o600), unix.Chmod(program, 0o6755),
+		unix.Mknod(filepath.Join(source, "disk"), unix.S_IFBLK|0o666, int(unix.Mkdev(7, 300))),
+	); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(dir, "copy")
+	if err := m.CopyFrom(t.Context(), "same", CopyRequest{Source: source, Destination: copied}); !errors.Is(err, unix.EPERM) {
+		t.Errorf("a tree with a disk: %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(copied, "disk")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("DEVICE NODE OF A MACHINE ON THE HOST: %v", err)
+	}
+	if info, err := os.Stat(filepath.Join(copied, "program")); err != nil || info.Mode() != 0o755 {
+		t.Errorf("program: %v, %v", info, err)
+	}
+}
+
 func TestCopyRefusals(t *testing.T) {
 	m := managerOf(t, "shared", hostProcess(t))
 	request := CopyRequest{Source: "/etc/hostname", Destination: "/tmp/x"}

@@ -124,3 +124,30 @@ func TestOnlyContainersMap(t *testing.T) {
 		}
 	}
 }
+
+// FuzzIDMap: a map never translates a number into what is no id, and back it
+// leads where it came from.
+func FuzzIDMap(f *testing.F) {
+	f.Add("0 524288 65536\n", uint32(1000))
+	f.Add("0 0 4294967295\n", uint32(65535))
+	f.Add("0 4294967290 100\n5 7\n", uint32(50))
+	f.Add("-1 + 0x1", uint32(0))
+	f.Fuzz(func(t *testing.T, text string, id uint32) {
+		if shift, err := parseShift(text, text); err != nil && (shift != 0 || !errors.Is(err, ErrNotSupported)) {
+			t.Errorf("%q: %d, %v", text, shift, err)
+		}
+		ranges, err := parseIDMap(text)
+		if err != nil {
+			return
+		}
+		for _, r := range ranges {
+			outer, ok := translate(id, r.inner, r.outer, r.length)
+			if !ok {
+				continue
+			}
+			if back, ok := translate(outer, r.outer, r.inner, r.length); !ValidID(outer) || ValidID(id) && r.inner != math.MaxUint32 && (!ok || back != id) {
+				t.Errorf("%q: %d becomes %d, and back %d, %v", text, id, outer, back, ok)
+			}
+		}
+	})
+}

@@ -50,3 +50,22 @@ func TestAccounts(t *testing.T) {
 		t.Errorf("description %q", got)
 	}
 }
+
+// FuzzAccountName: any program of the host may ask for a name. Without machines
+// there is none, and what passes for one is safe in every table.
+func FuzzAccountName(f *testing.F) {
+	for _, seed := range []string{"vu-foo-0", "vg-a-b-65536", "vu--1", "vu-foo-4294967296", "vu-.host-0", "vu-ü-1\n"} {
+		f.Add(seed)
+	}
+	m := testManager(f, testConfig(f))
+	f.Fuzz(func(t *testing.T, name string) {
+		for _, kind := range []IDKind{UserIDs, GroupIDs} {
+			if a, err := m.AccountByName(t.Context(), kind, name); !errors.Is(err, ErrNoMapping) {
+				t.Errorf("%q: %+v, %v", name, a, err)
+			}
+		}
+		if validAccountName(name) && (len(name) > 31 || strings.ContainsAny(name, ":/.\n\x00 ")) {
+			t.Errorf("%q passes for a name", name)
+		}
+	})
+}

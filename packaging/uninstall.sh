@@ -39,10 +39,12 @@ stop_services() {
   done
 }
 
-# stop_daemons ends those that the bus or somebody started.
+# stop_daemons ends those that the bus or somebody started, but none of a
+# container that has berth at the same place.
 stop_daemons() {
   local process
   for process in /proc/[0-9]*; do
+    [[ $process/ns/pid -ef /proc/self/ns/pid ]] || continue
     case $(readlink "$process/exe") in
       "$PREFIX/libexec/berth/machined" | "$PREFIX/libexec/berth/importd") kill "${process#/proc/}" || true ;;
     esac

@@ -47,9 +47,10 @@ func attach(disk *os.File, where partition.Extent) (_ *os.File, err error) {
 }
 
 // options keep file systems from writing to a disk that was not closed cleanly:
-// it is read-only, and then they would not mount it.
+// it is read-only, and then they would not mount it. An ext4 may also ask for the
+// kernel to panic when it is found damaged.
 var options = map[string][]string{
-	"ext4":  {"noload"},
+	"ext4":  {"noload", "errors=remount-ro"},
 	"xfs":   {"norecovery", "nouuid"},
 	"btrfs": {"rescue=nologreplay"},
 	"f2fs":  {"norecovery"},

@@ -187,3 +187,36 @@ func FuzzExpression(f *testing.F) {
 		}
 	})
 }
+
+// FuzzCommandLine: whatever the boot loader passes on, quotes and white space
+// alone are lost, and no word is dropped.
+func FuzzCommandLine(f *testing.F) {
+	for _, seed := range []string{`quiet systemd.pull="raw,machine:a b:http://h/x" rw`, `a'b "c' d`, "\"\" ''", "\xff\x00=\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		bare := func(text string) string {
+			return strings.Map(func(c rune) rune {
+				if strings.ContainsRune(" \t\n\r'\"", c) {
+					return -1
+				}
+				return c
+			}, text)
+		}
+		if list := words(text); bare(strings.Join(list, "")) != bare(text) {
+			t.Errorf("%q becomes %q", text, list)
+		}
+		var warnings bytes.Buffer
+		g := &generation{host: host{t.TempDir(), func(name string) string {
+			return map[string]string{"SYSTEMD_PROC_CMDLINE": text}[name]
+		}}, warnings: &warnings}
+		if err := g.readCommandLine(); err != nil && text != "" {
+			t.Errorf("%q: %v", text, err)
+		}
+		for _, action := range []string{g.success, g.failure} {
+			if strings.ContainsAny(action, "\n\\") {
+				t.Errorf("%q leads to the action %q", text, action)
+			}
+		}
+	})
+}

@@ -12,23 +12,10 @@ import (
 
 // call calls a method of the manager and returns what it answers.
 func (c *BusClient) call(ctx context.Context, method string, args ...any) ([]any, error) {
-	msg := &dbus.Message{
-		Type: dbus.TypeMethodCall,
-		Headers: map[dbus.HeaderField]dbus.Variant{
-			dbus.FieldPath: dbus.MakeVariant(managerPath), dbus.FieldDestination: dbus.MakeVariant(BusName),
-			dbus.FieldInterface: dbus.MakeVariant(managerName), dbus.FieldMember: dbus.MakeVariant(method),
-		},
-		Body: args,
+	request := bus.Request{
+		Service: BusName, Path: managerPath, Interface: managerName, Method: method, Args: args, Interactive: c.Interactive,
 	}
-	if len(args) > 0 {
-		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(args...))
-	}
-	if c.Interactive {
-		msg.Flags |= dbus.FlagAllowInteractiveAuthorization
-	}
-	done := make(chan *dbus.Call, 1)
-	c.conn.SendWithContext(ctx, msg, done) // what it returns comes through the channel as well
-	reply := <-done
+	reply := request.Send(ctx, c.conn)
 	switch {
 	case reply.Err == nil:
 		return reply.Body, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"berth/cmd/internal/bus"
 	"berth/images"
 	"berth/machined"
 
@@ -34,23 +35,10 @@ var machinedObject = object{BusName, busPath}
 
 // call calls a method, named with its interface, and stores its results.
 func (c *BusClient) call(ctx context.Context, o object, iface, method string, results []any, args ...any) error {
-	msg := &dbus.Message{
-		Type: dbus.TypeMethodCall,
-		Headers: map[dbus.HeaderField]dbus.Variant{
-			dbus.FieldPath: dbus.MakeVariant(o.path), dbus.FieldDestination: dbus.MakeVariant(o.service),
-			dbus.FieldInterface: dbus.MakeVariant(iface), dbus.FieldMember: dbus.MakeVariant(method),
-		},
-		Body: args,
+	request := bus.Request{
+		Service: o.service, Path: o.path, Interface: iface, Method: method, Args: args, Interactive: c.Interactive,
 	}
-	if len(args) > 0 {
-		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(args...))
-	}
-	if c.Interactive {
-		msg.Flags |= dbus.FlagAllowInteractiveAuthorization
-	}
-	done := make(chan *dbus.Call, 1)
-	c.conn.SendWithContext(ctx, msg, done) // what it returns comes through the channel as well
-	reply := <-done
+	reply := request.Send(ctx, c.conn)
 	if reply.Err != nil {
 		return callError(ctx, method, reply.Err)
 	}

@@ -37,8 +37,12 @@ type dnsRecord struct {
 	Raw []byte `json:"raw"`
 }
 
-// maxLabel is the length of a part of a host name; machines may have longer ones.
-const maxLabel = 63
+const (
+	// maxLabel is the length of a part of a host name; machines may have longer ones.
+	maxLabel = 63
+	// maxHostName is the length of a host name without the dot at its end.
+	maxHostName = 253
+)
 
 func isHostName(machine string) bool {
 	for label := range strings.SplitSeq(machine, ".") {

@@ -123,6 +123,9 @@ type resolution struct {
 
 func (r *resolution) ask(ctx context.Context, key dnsKey) error {
 	name := strings.TrimSuffix(key.Name, ".")
+	if len(name) > maxHostName {
+		return nil // and none of its many parts is looked at
+	}
 	for parent := name; !r.below; {
 		_, rest, ok := strings.Cut(parent, ".")
 		if !ok {

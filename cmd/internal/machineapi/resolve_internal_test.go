@@ -47,6 +47,8 @@ func TestResolution(t *testing.T) {
 		{`[{"type":1,"name":"foo.x"}]`, `{}`},
 		{`[{"type":1,"name":""},{"type":1,"name":"."},{"type":1,"name":".."}]`, `{}`},
 		{`[{"type":1,"name":".foo"}]`, `{"rcode":3}`},
+		{`[{"type":1,"name":"` + strings.Repeat("x.", 125) + `foo."}]`, `{"rcode":3}`},
+		{`[{"type":1,"name":"` + strings.Repeat("x.", 126) + `foo"}]`, `{}`},
 	} {
 		var keys []dnsKey
 		if err := json.Unmarshal([]byte(c.question), &keys); err != nil {
