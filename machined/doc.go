@@ -9,7 +9,8 @@
 // started here ([Manager.Start]), through a [runner.Runner]. The one who registers is
 // its supervisor unless it is the leader itself. A machine ends when its leader
 // does: all leaders are watched by pidfd in a single epoll set, so a thousand
-// machines cost one sleeping goroutine, and an idle daemon does nothing.
+// machines cost one sleeping goroutine, and an idle daemon does nothing. Only a
+// machine that owns its unit wholly is listed until that has ended too.
 //
 // A machine that is started here is a run from its first start to the end that is
 // not a reboot. Its runner writes into a log of its own and is no worse off when
@@ -30,6 +31,7 @@
 //	  -> stateDir       write the state file
 //	  -> events         New
 //	processWatch        the leader is dead
+//	  -> Units          is there something in the unit, if that is the machine's?
 //	  -> stateDir       unlink
 //	  -> events         Removed
 //

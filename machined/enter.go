@@ -47,7 +47,8 @@ func (m *Manager) within(name string, f func(Machine, *Process) error) (err erro
 
 func (p *Process) target() nsenter.Target { return nsenter.Target{PID: p.PID, PIDFD: p.PIDFD()} }
 
-// inside returns the machine and a handle of the process that is looked into.
+// inside returns the machine and a handle of the process that is looked into;
+// [ErrNoSuchProcess] where only a unit is left.
 func (m *Manager) inside(name string) (Machine, *Process, error) {
 	if name == HostName && m.config.Host {
 		self, err := OpenProcess(os.Getpid())
@@ -59,6 +60,10 @@ func (m *Manager) inside(name string) (Machine, *Process, error) {
 	}
 	if h.supervisor != nil {
 		err = h.supervisor.Close()
+	}
+	if h.lingers {
+		return Machine{}, nil, errors.Join(fmt.Errorf("look into machine %s: its leader has ended: %w", name, ErrNoSuchProcess),
+			err, h.leader.Close())
 	}
 	return h.Machine, h.leader, err
 }

@@ -73,6 +73,9 @@ type Machine struct {
 	cgroup string
 	// shared: another machine has its processes in the unit too.
 	shared bool
+	// lingers: the leader is dead, but there is something in the unit, which is
+	// all the machine's.
+	lingers bool
 	// supervised: the supervisor runs just this machine, so that ending the
 	// machine begins with asking the supervisor.
 	supervised bool

@@ -157,17 +157,6 @@ func (m *Manager) Close() error {
 // one goroutine. A slow f delays nobody; see [EventLost].
 func (m *Manager) Subscribe(f func(Event)) (cancel func()) { return m.events.subscribe(f) }
 
-// unitEnded is told by the backend that the last process of a unit has ended.
-// The leader's own end is noticed anyway; this only covers a pidfd that could
-// not be watched.
-func (m *Manager) unitEnded(unit string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if e := m.table.byUnit[unit]; e != nil && !e.leader.Alive() {
-		m.finalize(e)
-	}
-}
-
 func (m *Manager) notifyDir() string { return filepath.Join(m.config.RunDir, "notify") }
 
 func validSignal(sig syscall.Signal) error {

@@ -51,6 +51,9 @@ func (noUnits) Kill(_ context.Context, unit Unit, _ syscall.Signal) error {
 // UnitOf is none.
 func (noUnits) UnitOf(context.Context, int) (Unit, error) { return Unit{}, nil }
 
+// Follow knows of no processes.
+func (noUnits) Follow(context.Context, Unit) (active bool, err error) { return false, nil }
+
 // Watch has nothing to tell.
 func (noUnits) Watch(func(unit string)) (cancel func()) { return func() {} }
 

@@ -15,14 +15,16 @@ func (m *Manager) reconcile() error {
 	if err != nil {
 		return err
 	}
+	dead := map[string]error{}
 	for _, machine := range machines {
 		if err := m.restore(machine); err != nil {
-			m.log.Info("Machine "+machine.Name+" terminated.", "MESSAGE_ID", messageEnded, "name", machine.Name,
-				"leader", machine.Leader.PID, "reason", err)
-			if err := m.dir.remove(machine); err != nil {
-				m.log.Error("state file stays", "error", err)
-			}
-			m.events.publish(Event{Kind: EventRemoved, Name: machine.Name})
+			dead[machine.Name] = err
+		}
+	}
+	// Only now is it known which units hold a living machine.
+	for _, machine := range machines {
+		if err := dead[machine.Name]; err != nil {
+			m.restoreDead(machine, err)
 		}
 		m.resume(machine)
 	}
@@ -38,6 +40,23 @@ func (m *Manager) reconcile() error {
 		m.log.Warn("links of units stay", "error", err)
 	}
 	return nil
+}
+
+// restoreDead deals with a machine that restore did not take, for cause.
+func (m *Manager) restoreDead(machine Machine, cause error) {
+	if errors.Is(cause, ErrNoSuchProcess) {
+		err := m.restoreLingering(machine)
+		if err == nil {
+			return
+		}
+		cause = fmt.Errorf("%w, and %w", cause, err)
+	}
+	m.log.Info("Machine "+machine.Name+" terminated.", "MESSAGE_ID", messageEnded, "name", machine.Name,
+		"leader", machine.Leader.PID, "reason", cause)
+	if err := m.dir.remove(machine); err != nil {
+		m.log.Error("state file stays", "error", err)
+	}
+	m.events.publish(Event{Kind: EventRemoved, Name: machine.Name})
 }
 
 // restore takes a machine of an earlier run back into the table; an error says

@@ -52,10 +52,7 @@ func (m *Manager) CheckRegistration(caller Caller, r Registration) error {
 		err = leader.Close()
 	}
 	if err == nil {
-		var release func()
-		if release, err = m.reserve(r.Name); err == nil {
-			release()
-		}
+		err = m.checkFree(r.Name)
 	}
 	if err != nil {
 		return fmt.Errorf("register machine %s: %w", r.Name, err)
@@ -116,19 +113,31 @@ func openSupervisor(caller Caller, leader *Process) *Process {
 func (m *Manager) reserve(name string) (release func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
-		return nil, ErrClosed
+	if err := m.checkFreeLocked(name); err != nil {
+		return nil, err
 	}
 	if e := m.table.byName[name]; e != nil {
-		if e.leader.Alive() {
-			return nil, ErrMachineExists
-		}
 		m.finalize(e)
 	}
-	if _, taken := m.reserved[name]; taken {
-		return nil, ErrMachineExists
-	}
 	return m.takeLocked(name), nil
+}
+
+// checkFree returns what reserve would.
+func (m *Manager) checkFree(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.checkFreeLocked(name)
+}
+
+func (m *Manager) checkFreeLocked(name string) error {
+	if m.closed {
+		return ErrClosed
+	}
+	e := m.table.byName[name]
+	if _, taken := m.reserved[name]; taken || e != nil && e.leader.Alive() {
+		return ErrMachineExists
+	}
+	return nil
 }
 
 // take reserves a name that nobody else can ask for yet.
@@ -211,12 +220,18 @@ func (m *Manager) publish(e *entry) (err error) {
 	if other := m.table.byLeader[e.Leader.PID]; other != nil && other.leader.Alive() {
 		return fmt.Errorf("process %d leads machine %s: %w", e.Leader.PID, other.Name, ErrMachineExists)
 	}
-	e.shared = m.table.byUnit[e.Unit] != nil
+	before := m.table.byUnit[e.Unit]
+	// What is left in the unit of a dead machine says nothing of that any more.
+	replaces := before != nil && !before.leader.Alive() && e.ownsWholeUnit()
+	e.shared = before != nil && !replaces
 	if err := m.watchLeader(e); err != nil {
 		return err
 	}
 	if err := m.dir.save(e.Machine); err != nil {
 		return err
+	}
+	if replaces {
+		m.finalize(before)
 	}
 	if err := m.dir.linkUnit(e.Machine); err != nil {
 		m.log.Warn("processes will not be found by unit", "error", err)
@@ -227,11 +242,7 @@ func (m *Manager) publish(e *entry) (err error) {
 }
 
 func (m *Manager) watchLeader(e *entry) (err error) {
-	e.unwatch, err = m.watch.add(e.leader, func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.finalize(e)
-	})
+	e.unwatch, err = m.watch.add(e.leader, func() { m.leaderEnded(e) })
 	if err != nil {
 		e.unwatch = func() {}
 	}

@@ -69,11 +69,9 @@ func (m *Manager) startImage(ctx context.Context, starter ImageStarter, name str
 	if _, err := store.Find(ctx, images.ClassMachine, name); err != nil {
 		return Machine{}, err
 	}
-	release, err := m.reserve(name)
-	if err != nil {
+	if err := m.checkFree(name); err != nil {
 		return Machine{}, err
 	}
-	release()
 	if err := starter.StartImage(ctx, name); err != nil {
 		return Machine{}, err
 	}

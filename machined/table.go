@@ -42,15 +42,21 @@ func (t *table) add(e *entry) {
 	}
 }
 
+// forgetLeader is for a machine whose leader has ended: the PID may become
+// another's.
+func (t *table) forgetLeader(e *entry) {
+	if t.byLeader[e.Leader.PID] == e {
+		delete(t.byLeader, e.Leader.PID)
+	}
+}
+
 // remove reports whether the entry was there.
 func (t *table) remove(e *entry) bool {
 	if t.byName[e.Name] != e {
 		return false
 	}
 	delete(t.byName, e.Name)
-	if t.byLeader[e.Leader.PID] == e {
-		delete(t.byLeader, e.Leader.PID)
-	}
+	t.forgetLeader(e)
 	if t.byUnit[e.Unit] == e {
 		delete(t.byUnit, e.Unit)
 	}
@@ -67,7 +73,7 @@ func (t *table) neighbours(e *entry) bool {
 	return false
 }
 
-// find returns a living machine.
+// find returns the machine of that name.
 func (t *table) find(name string) (*entry, error) {
 	if e := t.byName[name]; e != nil {
 		return e, nil

@@ -69,6 +69,9 @@ func (m *Manager) Kill(ctx context.Context, name string, whom KillWhom, sig sysc
 func (m *Manager) signal(ctx context.Context, h *held, whom KillWhom, sig syscall.Signal) error {
 	switch whom {
 	case KillLeader:
+		if h.lingers { // a zombie takes signals
+			return ErrNoSuchProcess
+		}
 		return h.leader.Signal(sig)
 	case KillSupervisor:
 		if h.supervisor == nil {
@@ -164,6 +167,10 @@ func (m *Manager) Terminate(_ context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("terminate machine %s: %w", name, err)
 	}
+	if h.lingers && !h.mayStopUnit() {
+		m.finalize(e) // there is nothing else of it
+		return h.close()
+	}
 	e.stopping = true
 	e.State = StateClosing
 	m.background.Go(func() { m.end(e, h) })
@@ -198,7 +205,11 @@ func (m *Manager) stop(ctx context.Context, h *held) error {
 		first = h.supervisor
 	}
 	if h.mayStopUnit() {
-		return m.units.Stop(ctx, h.unit(), m.config.StopGrace, first)
+		var ask []*Process // everybody, if nobody is left who would tell the others
+		if first.Alive() {
+			ask = append(ask, first)
+		}
+		return m.units.Stop(ctx, h.unit(), m.config.StopGrace, ask...)
 	}
 	// The unit, if any, holds more than the machine.
 	if err := ignoreEnded(first.Signal(syscall.SIGTERM)); err != nil {

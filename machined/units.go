@@ -76,9 +76,13 @@ type Units interface {
 	Kill(ctx context.Context, unit Unit, sig syscall.Signal) error
 	// UnitOf returns the unit of a process, the zero Unit if it is in none.
 	UnitOf(ctx context.Context, pid int) (Unit, error)
-	// Watch calls f with the name of each unit made by StartScope or
-	// StartService, also by an earlier run of the daemon, whose last process has
-	// ended. f must not block. Cancel waits for a call of f that is under way.
+	// Follow reports whether a unit still holds processes; a service manager counts
+	// a unit that is active without any. If so, Watch tells its end, whoever made it.
+	Follow(ctx context.Context, unit Unit) (active bool, err error)
+	// Watch calls f with the name of each unit whose last process has ended: those
+	// made by StartScope or StartService, also by an earlier run of the daemon, and
+	// those that were asked for by Follow. f must not block. Cancel waits for a call
+	// of f that is under way.
 	Watch(f func(unit string)) (cancel func())
 	// Close ends the backend's goroutines and leaves units and processes alone.
 	Close() error

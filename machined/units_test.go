@@ -182,6 +182,19 @@ func (w world) register(t *testing.T, name string, leader *machined.Process, cal
 	return m
 }
 
+// takeOver registers a machine in place of one whose leader is dead.
+func (w world) takeOver(t *testing.T, name string, leader *machined.Process) {
+	t.Helper()
+	_, err := w.Register(t.Context(), machined.Caller{}, machined.Registration{
+		Name: name, Class: machined.ClassVM, Leader: machined.ProcessRef{ProcessID: leader.ProcessID}, AllocateUnit: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, w.events, machined.Event{Kind: machined.EventRemoved, Name: name})
+	next(t, w.events, machined.Event{Kind: machined.EventNew, Name: name})
+}
+
 func TestRegisterMakesAScope(t *testing.T) {
 	backends(t, func(t *testing.T, units machined.Units) {
 		w := newWorld(t, units, time.Hour)
@@ -283,9 +296,9 @@ func TestTheNextMachineOfThatNameIsNotTerminated(t *testing.T) {
 		if err := w.Terminate(t.Context(), "foo"); err != nil {
 			t.Fatal(err)
 		}
-		next(t, w.events, machined.Event{Kind: machined.EventRemoved, Name: "foo"})
+		waitEnd(t, old)
 		leader := shell(t, obey)
-		w.register(t, "foo", leader, machined.Caller{}, true)
+		w.takeOver(t, "foo", leader)
 		if err := w.Kill(t.Context(), "foo", machined.KillAll, syscall.SIGCONT); err != nil || !leader.Alive() {
 			t.Errorf("alive %v, %v", leader.Alive(), err)
 		}

@@ -190,7 +190,7 @@ func addressError(err error) error {
 		return varlink.SystemError(fmt.Errorf("%w (%w)", err, syscall.ENONET))
 	case errors.Is(err, machined.ErrNotSupported):
 		return varlink.SystemError(fmt.Errorf("%w (%w)", err, syscall.EOPNOTSUPP))
-	case errors.Is(err, machined.ErrNoSuchMachine):
+	case errors.Is(err, machined.ErrNoSuchMachine), errors.Is(err, machined.ErrNoSuchProcess):
 		return varlink.SystemError(fmt.Errorf("%w (%w)", err, syscall.ESRCH))
 	}
 	return err

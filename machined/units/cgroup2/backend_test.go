@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -61,7 +62,20 @@ func openAt(t *testing.T, base string) *Backend {
 	return b
 }
 
-func TestConformance(t *testing.T) { unitstest.Run(t, open) }
+func TestConformance(t *testing.T) {
+	unitstest.Run(t, open)
+	unitstest.RunFollow(t, func(t *testing.T) (machined.Units, unitstest.Join) {
+		base := testBase(t)
+		b := openAt(t, base)
+		return b, func(t *testing.T, unit string, p *machined.Process) {
+			t.Helper()
+			dir, _ := b.tree.dir(path.Join(base, "system.slice", unit))
+			if err := errors.Join(os.MkdirAll(dir, 0o755), move(dir, p)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
 
 func sleeper(t *testing.T) *machined.Process {
 	t.Helper()

@@ -1,6 +1,7 @@
 package cgroup2
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,12 +9,16 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"berth/machined"
+	"berth/machined/units/unitpath"
 )
 
 // group is a cgroup that is watched.
 type group struct {
 	dir     string
 	own     bool // made by this package: removed when empty
+	told    bool // watchers are told of its end
 	making  int  // calls that are putting something in: it is empty and must stay
 	watch   int32
 	changed chan struct{} // closed and replaced when cgroup.events changes
@@ -24,7 +29,7 @@ func (b *Backend) watchGroup(dir string, own bool) (*group, error) {
 	if g := b.groups[dir]; g != nil {
 		return g, nil
 	}
-	g := &group{dir: dir, own: own, changed: make(chan struct{})}
+	g := &group{dir: dir, own: own, told: own, changed: make(chan struct{})}
 	conn, err := b.inotify.SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("watch cgroup %s: %w", dir, err)
@@ -86,8 +91,8 @@ func (b *Backend) dispatch(buf []byte) {
 	}
 }
 
-// check is called with the lock held. It wakes who waits for the group and, if
-// it is empty and ours, removes it and tells the watchers.
+// check is called with the lock held. It wakes who waits for the group. One that
+// is empty is removed if it is ours, and watchers are told.
 func (b *Backend) check(g *group) {
 	busy, err := populated(g.dir)
 	if err != nil {
@@ -98,25 +103,50 @@ func (b *Backend) check(g *group) {
 		b.wake(g)
 		return
 	}
-	if !g.own {
-		b.forget(g)
-		return
-	}
-	if err := removeTree(g.dir); err != nil {
-		// Something came in meanwhile: its end brings another event.
-		b.log.Debug("unit is not removed yet", "cgroup", g.dir, "error", err)
-		b.wake(g)
-		return
+	if g.own {
+		if err := removeTree(g.dir); err != nil {
+			// Something came in meanwhile: its end brings another event.
+			b.log.Debug("unit is not removed yet", "cgroup", g.dir, "error", err)
+			b.wake(g)
+			return
+		}
 	}
 	b.forget(g)
+	if !g.told {
+		return
+	}
 	for _, f := range b.watchers {
-		f(filepath.Base(g.dir))
+		f(unitpath.UnitName(filepath.Base(g.dir)))
 	}
 }
 
 func (b *Backend) wake(g *group) {
 	close(g.changed)
 	g.changed = make(chan struct{})
+}
+
+// Follow implements [machined.Units].
+func (b *Backend) Follow(_ context.Context, unit machined.Unit) (active bool, err error) {
+	dir, err := b.dirOf(unit)
+	if err != nil {
+		return false, err
+	}
+	g, err := b.find(dir)
+	if g == nil || err != nil {
+		return false, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	busy, err := populated(dir)
+	if b.groups[dir] != g || err != nil {
+		return false, err
+	}
+	if !busy {
+		b.check(g)
+		return false, nil
+	}
+	g.told = true
+	return true, nil
 }
 
 // Watch implements [machined.Units].

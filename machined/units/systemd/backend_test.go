@@ -24,6 +24,27 @@ func TestConformance(t *testing.T) {
 		_, b, _ := standInFor(t)
 		return b
 	})
+	unitstest.RunFollow(t, func(t *testing.T) (machined.Units, unitstest.Join) {
+		_, b, _ := standInFor(t)
+		return b, b.joinForTest
+	})
+}
+
+// joinForTest asks the service manager to put a process into a scope.
+func (b *Backend) joinForTest(t *testing.T, unit string, p *machined.Process) {
+	t.Helper()
+	pids := []uint32{uint32(p.PID)}
+	_, err := b.look(t.Context(), unit)
+	switch {
+	case err == nil:
+		err = b.call(t.Context(), "AttachProcessesToUnit", unit, "/", pids).Err
+	case hasName(err, noSuchUnit):
+		err = b.bring(t.Context(), unit, "StartTransientUnit", unit, "fail",
+			properties{set("PIDs", pids), set("Delegate", true)}, []auxiliary{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // standInFor is a stand-in on a bus of its own, and a backend.

@@ -23,6 +23,7 @@ import (
 type standIn struct {
 	t      *testing.T
 	root   string // its cgroup
+	dir    string // the same as a directory
 	groups *cgroup2.Backend
 
 	mu      sync.Mutex
@@ -51,7 +52,7 @@ func newStandIn(t *testing.T, address string) *standIn {
 	if err != nil {
 		t.Skip("NOT TESTED: cannot write to the cgroup2 tree: ", err)
 	}
-	f := &standIn{t: t, root: filepath.Join(tree.Root, filepath.Base(dir)), units: map[string]*standInUnit{}, results: map[string]string{}}
+	f := &standIn{t: t, dir: dir, root: filepath.Join(tree.Root, filepath.Base(dir)), units: map[string]*standInUnit{}, results: map[string]string{}}
 	if f.groups, err = cgroup2.New(cgroup2.Options{Base: f.root}); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func (f *standIn) appear(address string) {
 	methods := map[string]any{
 		"Subscribe": f.subscribe, "StartTransientUnit": f.start, "StopUnit": f.stop, "KillUnit": f.kill,
 		"KillUnitSubgroup": f.killSubgroup, "UnrefUnit": f.unref, "GetUnit": f.get, "ListUnitsByPatterns": f.list,
-		"ResetFailedUnit": f.reset, "StartUnit": f.startUnit,
+		"ResetFailedUnit": f.reset, "StartUnit": f.startUnit, "AttachProcessesToUnit": f.attach,
 	}
 	if err := errors.Join(conn.ExportMethodTable(methods, managerPath, managerName),
 		conn.ExportSubtreeMethodTable(map[string]any{"Get": f.property}, managerPath, "org.freedesktop.DBus.Properties")); err != nil {
@@ -222,6 +223,20 @@ func (f *standIn) fill(u *standInUnit, s machined.Service, pid int) error {
 	return err
 }
 
+func (f *standIn) attach(name, _ string, pids []uint32) *dbus.Error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.units[name] == nil {
+		return named(noSuchUnit)
+	}
+	for _, pid := range pids {
+		if err := os.WriteFile(filepath.Join(f.dir, slice, name, "cgroup.procs"), fmt.Append(nil, pid), 0); err != nil {
+			return dbus.MakeFailedError(err)
+		}
+	}
+	return nil
+}
+
 // ended is told by the cgroups.
 func (f *standIn) ended(name string) {
 	go func() { // it must not wait for a call that made the unit
@@ -234,6 +249,9 @@ func (f *standIn) ended(name string) {
 		u.props["ActiveState"] = dbus.MakeVariant("inactive")
 		f.emit(pathOf(name), "org.freedesktop.DBus.Properties.PropertiesChanged", unitName,
 			map[string]dbus.Variant{"ActiveState": u.props["ActiveState"]}, []string{})
+		if _, referenced := u.props["AddRef"]; !referenced {
+			f.forget(name)
+		}
 	}()
 }
 

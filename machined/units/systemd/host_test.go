@@ -34,7 +34,7 @@ func TestOnAHost(t *testing.T) {
 			}
 			out, err := h.Unit(t.Context(), "env", inside+"=1", "/var/tmp/"+filepath.Base(program),
 				"-test.v", "-test.run=^TestRealServiceManager$").CombinedOutput()
-			if err != nil || !strings.Contains(string(out), "--- PASS: TestRealServiceManager/ManyAtOnce") {
+			if err != nil || !strings.Contains(string(out), "--- PASS: TestRealServiceManager/FollowItsOwn") {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
@@ -45,7 +45,7 @@ func TestRealServiceManager(t *testing.T) {
 	if os.Getenv(inside) == "" {
 		t.Skip("NOT TESTED here: TestOnAHost runs it in a test host")
 	}
-	unitstest.Run(t, func(t *testing.T) machined.Units {
+	open := func(t *testing.T) *Backend {
 		b := open(t, "unix:path=/run/dbus/system_bus_socket")
 		// The next one would adopt what the service manager has not seen end.
 		t.Cleanup(func() {
@@ -56,5 +56,10 @@ func TestRealServiceManager(t *testing.T) {
 			})
 		})
 		return b
+	}
+	unitstest.Run(t, func(t *testing.T) machined.Units { return open(t) })
+	unitstest.RunFollow(t, func(t *testing.T) (machined.Units, unitstest.Join) {
+		b := open(t)
+		return b, b.joinForTest
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/godbus/dbus/v5"
+
+	"berth/machined"
 )
 
 // unit is one life of a unit: another one may get its name later.
@@ -14,7 +16,7 @@ type unit struct {
 	name       string
 	path       dbus.ObjectPath
 	invocation string     // id of this life, "" if not known
-	own        bool       // watchers are told of its end
+	told       bool       // watchers are told of its end
 	held       *dbus.Conn // the connection that has a reference, nil if none has
 	ended      chan struct{}
 	removed    chan struct{} // closed when the service manager has forgotten it
@@ -53,13 +55,31 @@ func (b *Backend) track(ctx context.Context, name string, own bool) (*unit, erro
 	return u, b.refresh(ctx, u)
 }
 
+// Follow implements [machined.Units].
+func (b *Backend) Follow(ctx context.Context, unit machined.Unit) (active bool, err error) {
+	if err := checkName(unit.Name); err != nil {
+		return false, err
+	}
+	u, err := b.track(ctx, unit.Name, false)
+	if err != nil {
+		return false, fmt.Errorf("follow unit %s: %w", unit.Name, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if u == nil || b.byName[u.name] != u {
+		return false, nil
+	}
+	u.told = true
+	return true, nil
+}
+
 func (b *Backend) add(name string, path dbus.ObjectPath, own bool) *unit {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if u := b.byName[name]; u != nil {
 		return u
 	}
-	u := &unit{name: name, path: path, own: own, ended: make(chan struct{}), removed: make(chan struct{})}
+	u := &unit{name: name, path: path, told: own, ended: make(chan struct{}), removed: make(chan struct{})}
 	if own && b.manager != nil {
 		u.held = b.manager.conn
 	}
@@ -108,7 +128,7 @@ func (b *Backend) end(u *unit) {
 	if m := b.manager; m != nil && u.held == m.conn && b.ctx.Err() == nil {
 		b.wg.Go(func() { b.release(m, u) })
 	}
-	if u.own {
+	if u.told {
 		for _, f := range b.watchers {
 			f(u.name)
 		}

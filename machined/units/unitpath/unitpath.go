@@ -52,8 +52,7 @@ func Split(cgroup string) (machined.Unit, bool) {
 	above := "/"
 	for rest != "" {
 		first, below, _ := strings.Cut(rest, "/")
-		// A leading underscore keeps names apart from files of the kernel.
-		name := strings.TrimPrefix(first, "_")
+		name := UnitName(first)
 		if !IsUnit(name) {
 			return machined.Unit{}, false
 		}
@@ -65,6 +64,10 @@ func Split(cgroup string) (machined.Unit, bool) {
 	}
 	return machined.Unit{}, false
 }
+
+// UnitName is the name of the unit whose cgroup is called dir: a leading
+// underscore keeps names apart from files of the kernel.
+func UnitName(dir string) string { return strings.TrimPrefix(dir, "_") }
 
 // IsUnit reports whether s can be the name of a unit that holds processes, or of
 // a slice.

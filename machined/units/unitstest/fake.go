@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -28,10 +29,13 @@ type Fake struct {
 
 type unit struct {
 	roots []*machined.Process
+	told  bool          // watchers are told of its end
 	empty chan struct{} // closed when the last root has ended
 }
 
 var _ machined.Units = (*Fake)(nil)
+
+func where(name string) machined.Unit { return machined.Unit{Name: name, Cgroup: "/" + name} }
 
 // NewFake returns a Fake without units.
 func NewFake() (*Fake, error) {
@@ -58,8 +62,8 @@ func (f *Fake) StartScope(ctx context.Context, scope machined.Scope) (machined.U
 	if err != nil {
 		return machined.Unit{}, err
 	}
-	f.add(scope.Unit, leader)
-	return machined.Unit{Name: scope.Unit}, nil
+	f.join(scope.Unit, leader, true)
+	return where(scope.Unit), nil
 }
 
 // StartService implements [machined.Units].
@@ -75,32 +79,57 @@ func (f *Fake) StartService(ctx context.Context, service machined.Service) (*mac
 	if err != nil {
 		return nil, err
 	}
-	f.add(service.Unit, dup)
+	f.join(service.Unit, dup, true)
 	return p, nil
 }
 
-func (f *Fake) add(name string, p *machined.Process) {
+// Join puts a process into a unit, one that was not made by StartScope or
+// StartService if there is none of that name.
+func (f *Fake) Join(name string, p *machined.Process) error {
+	dup, err := p.Dup()
+	if err != nil {
+		return err
+	}
+	f.join(name, dup, false)
+	return nil
+}
+
+// join takes p over.
+func (f *Fake) join(name string, p *machined.Process, told bool) {
 	f.mu.Lock()
-	u := &unit{roots: []*machined.Process{p}, empty: make(chan struct{})}
-	f.units[name] = u
-	f.mu.Unlock()
+	defer f.mu.Unlock()
+	u := f.units[name]
+	if u == nil {
+		u = &unit{told: told, empty: make(chan struct{})}
+		f.units[name] = u
+	}
+	u.roots = append(u.roots, p)
 	f.wg.Go(func() {
-		defer func() { _ = p.Close() }()
-		if !f.waitEnd(p) {
-			return
+		if f.waitEnd(p) {
+			f.left(name, u)
 		}
 		f.mu.Lock()
-		delete(f.units, name)
-		watchers := make([]func(string), 0, len(f.watchers))
-		for _, w := range f.watchers {
-			watchers = append(watchers, w)
-		}
-		close(u.empty)
-		for _, w := range watchers {
-			w(name)
-		}
-		f.mu.Unlock()
+		defer f.mu.Unlock()
+		u.roots = slices.DeleteFunc(u.roots, func(root *machined.Process) bool { return root == p })
+		_ = p.Close()
 	})
+}
+
+// left looks whether all roots of a unit have ended.
+func (f *Fake) left(name string, u *unit) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.units[name] != u || slices.ContainsFunc(u.roots, (*machined.Process).Alive) {
+		return
+	}
+	delete(f.units, name)
+	close(u.empty)
+	if !u.told {
+		return
+	}
+	for _, w := range f.watchers {
+		w(name)
+	}
 }
 
 // waitEnd returns false if the fake is closed first.
@@ -117,16 +146,16 @@ func (f *Fake) waitEnd(p *machined.Process) bool {
 }
 
 // Stop implements [machined.Units].
-func (f *Fake) Stop(ctx context.Context, where machined.Unit, grace time.Duration, first ...*machined.Process) error {
+func (f *Fake) Stop(ctx context.Context, in machined.Unit, grace time.Duration, first ...*machined.Process) error {
 	f.mu.Lock()
-	u := f.units[where.Name]
+	u := f.units[in.Name]
 	f.mu.Unlock()
 	if u == nil {
 		return nil
 	}
 	if grace > 0 {
 		if len(first) == 0 {
-			signalAll(members(u.roots), syscall.SIGTERM)
+			f.signal(u, syscall.SIGTERM)
 		}
 		for _, p := range first {
 			_ = p.Signal(syscall.SIGTERM) // it may have ended already
@@ -137,28 +166,34 @@ func (f *Fake) Stop(ctx context.Context, where machined.Unit, grace time.Duratio
 		case <-u.empty:
 			return nil
 		case <-ctx.Done():
-			return fmt.Errorf("stop unit %s: %w", where.Name, context.Cause(ctx))
+			return fmt.Errorf("stop unit %s: %w", in.Name, context.Cause(ctx))
 		case <-timer.C:
 		}
 	}
-	signalAll(members(u.roots), syscall.SIGKILL)
+	f.signal(u, syscall.SIGKILL)
 	select {
 	case <-u.empty:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("stop unit %s: %w", where.Name, context.Cause(ctx))
+		return fmt.Errorf("stop unit %s: %w", in.Name, context.Cause(ctx))
 	}
 }
 
 // Kill implements [machined.Units].
-func (f *Fake) Kill(_ context.Context, where machined.Unit, sig syscall.Signal) error {
+func (f *Fake) Kill(_ context.Context, in machined.Unit, sig syscall.Signal) error {
 	f.mu.Lock()
-	u := f.units[where.Name]
+	u := f.units[in.Name]
 	f.mu.Unlock()
-	if u == nil || signalAll(members(u.roots), sig) == 0 {
-		return fmt.Errorf("kill unit %s: %w", where.Name, machined.ErrNoSuchProcess)
+	if u == nil || f.signal(u, sig) == 0 {
+		return fmt.Errorf("kill unit %s: %w", in.Name, machined.ErrNoSuchProcess)
 	}
 	return nil
+}
+
+func (f *Fake) signal(u *unit, sig syscall.Signal) (sent int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return signalAll(members(u.roots), sig)
 }
 
 // UnitOf implements [machined.Units].
@@ -170,10 +205,22 @@ func (f *Fake) UnitOf(_ context.Context, pid int) (machined.Unit, error) {
 	defer f.mu.Unlock()
 	for name, u := range f.units {
 		if _, ok := members(u.roots)[pid]; ok {
-			return machined.Unit{Name: name}, nil
+			return where(name), nil
 		}
 	}
 	return machined.Unit{}, nil
+}
+
+// Follow implements [machined.Units].
+func (f *Fake) Follow(_ context.Context, in machined.Unit) (active bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	u := f.units[in.Name]
+	if u == nil || !slices.ContainsFunc(u.roots, (*machined.Process).Alive) {
+		return false, nil
+	}
+	u.told = true
+	return true, nil
 }
 
 // Watch implements [machined.Units].

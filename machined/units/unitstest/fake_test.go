@@ -11,16 +11,27 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestFake(t *testing.T) {
-	Run(t, func(t *testing.T) machined.Units {
-		fake, err := NewFake()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := fake.Close(); err != nil {
-				t.Error(err)
+	Run(t, func(t *testing.T) machined.Units { return open(t) })
+	RunFollow(t, func(t *testing.T) (machined.Units, Join) {
+		fake := open(t)
+		return fake, func(t *testing.T, unit string, p *machined.Process) {
+			if err := fake.Join(unit, p); err != nil {
+				t.Fatal(err)
 			}
-		})
-		return fake
+		}
 	})
+}
+
+func open(t *testing.T) *Fake {
+	t.Helper()
+	fake, err := NewFake()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := fake.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return fake
 }
