@@ -52,10 +52,7 @@ func (m *Manager) CheckRegistration(caller Caller, r Registration) error {
 		err = leader.Close()
 	}
 	if err == nil {
-		var release func()
-		if release, err = m.reserve(r.Name); err == nil {
-			release()
-		}
+		err = m.isFree(r.Name)
 	}
 	if err != nil {
 		return fmt.Errorf("register machine %s: %w", r.Name, err)
@@ -116,19 +113,35 @@ func openSupervisor(caller Caller, leader *Process) *Process {
 func (m *Manager) reserve(name string) (release func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.checkFree(name); err != nil {
+		return nil, err
+	}
+	return m.takeLocked(name), nil
+}
+
+// isFree reports whether a name could be reserved, without being in the way of
+// who does.
+func (m *Manager) isFree(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.checkFree(name)
+}
+
+// checkFree is called with the lock held.
+func (m *Manager) checkFree(name string) error {
 	if m.closed {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	if e := m.table.byName[name]; e != nil {
 		if e.leader.Alive() {
-			return nil, ErrMachineExists
+			return ErrMachineExists
 		}
 		m.finalize(e)
 	}
 	if _, taken := m.reserved[name]; taken {
-		return nil, ErrMachineExists
+		return ErrMachineExists
 	}
-	return m.takeLocked(name), nil
+	return nil
 }
 
 // take reserves a name that nobody else can ask for yet.
