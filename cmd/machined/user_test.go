@@ -156,6 +156,9 @@ func (u userBench) seeImages() {
 	if !strings.Contains(got, "tree ") || !strings.Contains(got, "other ") || strings.Contains(got, ".host") {
 		u.t.Errorf("images: %s", got)
 	}
+	if got, want := u.machinectl("show", "--property=PoolPath", "--value"), filepath.Join(u.home, ".local/state/machines"); strings.TrimSpace(got) != want {
+		u.t.Errorf("images are in %s, want %s", got, want)
+	}
 	u.machinectl("remove", "other")
 	if _, err := os.Stat(filepath.Join(u.home, ".local/state/machines/other")); err == nil {
 		u.t.Error("an image that was removed is there")

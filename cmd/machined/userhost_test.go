@@ -34,14 +34,14 @@ var userSteps = []step{
 		is "$(stat -c %a $run/systemd/machine/io.systemd.Machine)" 600`, false},
 	{"create", `
 		as systemd-run --user --quiet --unit=lead sleep 7654
-		leader=$(pgrep -u one -xf 'sleep 7654')
+		leader=$(pgrep -u one -f 'sleep 7654$')
 		manager CreateMachine 'sayssusa(sv)' made 0 test container $leader '' 0
 		is "$(property made Unit)" machine-made.scope
 		is "$(tail -1 /proc/$leader/cgroup)" 0::/user.slice/user-$(id -u one).slice/user@$(id -u one).service/machine.slice/machine-made.scope
 		is "$(readlink $run/systemd/machines/unit:machine-made.scope)" made`, false},
 	{"register", `
 		as systemd-run --user --quiet --unit=place sleep 7655
-		manager RegisterMachine sayssus placed 0 test container $(pgrep -u one -xf 'sleep 7655') ''
+		manager RegisterMachine sayssus placed 0 test container $(pgrep -u one -f 'sleep 7655$') ''
 		is "$(property placed Unit)" place.service
 		grep -qx UID=$(id -u one) $run/systemd/machines/placed`, false},
 	{"kill the daemon", `
