@@ -9,8 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
+	"berth/fixtures/killat"
 	"berth/fixtures/loopfs"
 	"berth/images"
 )
@@ -92,7 +91,7 @@ func TestCrashChild(t *testing.T) {
 	name := os.Getenv("BERTH_TEST_CRASH_CASE")
 	for _, c := range crashCases() {
 		if c.name == name {
-			_, _ = unix.Getpriority(unix.PRIO_PROCESS, crashMark)
+			killat.Mark()
 			check(t, c.run(t.Context(), store, pool))
 		}
 	}
@@ -120,7 +119,7 @@ func crashEverywhere(t *testing.T, mount string, c crashCase) {
 		store, pool := crashStore(root)
 		c.prepare(t, store, root)
 		env := append(os.Environ(), crashRoot+"="+root, "BERTH_TEST_CRASH_CASE="+c.name)
-		killed := runAndKill(t, env, nth, "-test.run=^TestCrashChild$")
+		killed := killat.Run(t, killat.OnDisk(), env, nth, "-test.run=^TestCrashChild$")
 		holdAfterCrash(t, store, pool, c, nth)
 		if !killed {
 			t.Logf("%d steps", nth-1)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"berth/machined/nsenter"
 )
 
@@ -38,6 +40,11 @@ func (m *Manager) within(name string, f func(Machine, *Process) error) (err erro
 	err = f(machine, leader)
 	if errors.Is(err, nsenter.ErrGone) {
 		err = fmt.Errorf("%w: %w", ErrNoSuchMachine, err)
+	}
+	if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
+		// A thread of a plain user's process may join no namespace, also where a
+		// process that became root in there first could.
+		err = fmt.Errorf("%w by the daemon of a user: %w", ErrNotSupported, err)
 	}
 	if err != nil {
 		return fmt.Errorf("machine %s: %w", name, err)

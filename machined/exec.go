@@ -64,10 +64,11 @@ func (m *Manager) SafeToEnter(machine Machine) error {
 	return m.enter(machine.Name, func(machine Machine, t nsenter.Target) error { return machine.safeToEnter(t) })
 }
 
-// safeToEnter refuses machines in which the ids of the host count but whose
-// owner is not root: program, libraries and files would be the owner's choice.
+// safeToEnter refuses machines in which the ids of the host count but whose owner
+// is neither root nor who enters: program, libraries and files would be the
+// owner's choice.
 func (m Machine) safeToEnter(t nsenter.Target) error {
-	if m.UID == 0 || m.Class == ClassHost {
+	if m.UID == 0 || int(m.UID) == os.Geteuid() || m.Class == ClassHost {
 		return nil
 	}
 	foreign, err := t.Foreign()

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"berth/machined/nsenter"
 )
 
 // IDKind says whether numbers are those of users or of groups.
@@ -42,8 +44,8 @@ func (m *Manager) MapFrom(ctx context.Context, name string, kind IDKind, inner u
 	if machine.Class != ClassContainer {
 		return 0, fmt.Errorf("map %s %d of machine %s: %w", kind, inner, name, ErrNotSupported)
 	}
-	ranges, err := readIDMap(leader, kind)
-	if errors.Is(err, ErrNoSuchProcess) {
+	ranges, err := readIDMap(leader.target(), kind)
+	if errors.Is(err, nsenter.ErrGone) {
 		err = ErrNoSuchMachine
 	}
 	if err != nil {
@@ -99,7 +101,7 @@ func (m *Manager) owner(name string, kind IDKind, outer uint32) (machine Machine
 		return Machine{}, 0, false
 	}
 	defer leader.Close() //nolint:errcheck // nothing was written
-	ranges, err := readIDMap(leader, kind)
+	ranges, err := readIDMap(leader.target(), kind)
 	if err != nil || machine.Class != ClassContainer {
 		return Machine{}, 0, false
 	}
@@ -131,12 +133,13 @@ func translate(id, from, to, length uint32) (uint32, bool) {
 	return uint32(moved), true
 }
 
-// readIDMap reads a map of the process; [ErrNoSuchProcess] if it has ended.
-func readIDMap(p *Process, kind IDKind) ([]idRange, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/" + string(kind) + "_map")
+// readIDMap reads a map of the leader's user namespace; [nsenter.ErrGone] if it has
+// ended.
+func readIDMap(t nsenter.Target, kind IDKind) ([]idRange, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(t.PID) + "/" + string(kind) + "_map")
 	// Only now is it known whose map it was.
-	if !p.Alive() {
-		return nil, ErrNoSuchProcess
+	if err := t.Alive(); err != nil {
+		return nil, err
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		return []idRange{{length: math.MaxUint32}}, nil // a kernel without user namespaces

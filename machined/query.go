@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -85,45 +84,27 @@ func (m *Manager) UIDShift(ctx context.Context, name string) (shift uint32, err 
 }
 
 func shiftOf(t nsenter.Target) (uint32, error) {
-	uids, err := idMap(t, "uid_map")
+	uids, err := readIDMap(t, UserIDs)
 	if err != nil {
 		return 0, err
 	}
-	gids, err := idMap(t, "gid_map")
+	gids, err := readIDMap(t, GroupIDs)
 	if err != nil {
 		return 0, err
 	}
-	return parseShift(uids, gids)
-}
-
-// idMap reads a map of the leader's user namespace; empty on kernels that have
-// none.
-func idMap(t nsenter.Target, name string) (string, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(t.PID) + "/" + name)
-	if errors.Is(err, unix.ESRCH) {
-		err = nsenter.ErrGone
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("read id map: %w", err)
-	}
-	// Only now is it sure that the map was the leader's.
-	if _, err := t.Foreign(); err != nil {
-		return "", err
-	}
-	return string(text), nil
+	return shiftBetween(uids, gids)
 }
 
 // rootOf returns the number on the host of a machine's root, whatever else is
 // mapped.
 func rootOf(t nsenter.Target) (uint32, error) {
-	uids, err := idMap(t, "uid_map")
-	if err != nil || uids == "" {
+	uids, err := readIDMap(t, UserIDs)
+	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(uids) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "0" {
-			n, err := strconv.ParseUint(fields[1], 10, 32)
-			return uint32(n), err
+	for _, r := range uids {
+		if r.inner == 0 {
+			return r.outer, nil
 		}
 	}
 	return 0, fmt.Errorf("machine has no root: %w", ErrNotSupported)
@@ -132,26 +113,10 @@ func rootOf(t nsenter.Target) (uint32, error) {
 // minShiftRange is what the original demands: every id but nobody.
 const minShiftRange = 65534
 
-// parseShift reads the two maps (user_namespaces(7)). Kernels without user
-// namespaces have none.
-func parseShift(uids, gids string) (uint32, error) {
-	if uids == "" && gids == "" {
-		return 0, nil
-	}
-	fields := strings.Fields(uids)
-	if uids != gids || len(fields) != 3 {
+// shiftBetween judges two maps.
+func shiftBetween(uids, gids []idRange) (uint32, error) {
+	if len(uids) != 1 || !slices.Equal(uids, gids) || uids[0].inner != 0 || uids[0].length < minShiftRange {
 		return 0, ErrComplexMapping
 	}
-	var numbers [3]uint32
-	for i, field := range fields {
-		n, err := strconv.ParseUint(field, 10, 32)
-		if err != nil {
-			return 0, fmt.Errorf("%w: %w", ErrComplexMapping, err)
-		}
-		numbers[i] = uint32(n)
-	}
-	if inner, length := numbers[0], numbers[2]; inner != 0 || length < minShiftRange {
-		return 0, ErrComplexMapping
-	}
-	return numbers[1], nil
+	return uids[0].outer, nil
 }

@@ -32,6 +32,7 @@ type daemon interface {
 type machineReader interface {
 	Machines(ctx context.Context) ([]machineapi.Machine, error)
 	Describe(ctx context.Context, name string) (machineapi.Description, error)
+	Registered(ctx context.Context, name string) (machineapi.Machine, error)
 	MachineProperties(ctx context.Context, name string) ([]machineapi.Property, error)
 	ManagerProperties(ctx context.Context) ([]machineapi.Property, error)
 }
@@ -126,7 +127,7 @@ func (t *tool) dialVarlink(ctx context.Context) (*machineapi.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client.Interactive = !t.noAskPassword
+	client.Interactive, client.User = !t.noAskPassword, t.target.User
 	return client, nil
 }
 

@@ -42,6 +42,14 @@ func (t *tool) exec(ctx context.Context, args []string) error {
 	}
 	status := 0
 	err = t.allowed(ctx, func(d daemon) (err error) {
+		vm, err := virtual(ctx, d, machine)
+		if err != nil {
+			return err
+		}
+		if vm != nil {
+			status, err = t.sshExec(ctx, *vm, user, command)
+			return err
+		}
 		c, ok := d.(commandRunner)
 		if !ok {
 			return errNoExec

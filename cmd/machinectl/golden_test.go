@@ -137,7 +137,7 @@ func TestPropertiesLookLikeThoseOfSystemd(t *testing.T) {
 		func(m machineapi.Machine) bool { return m.Name == "run1" })
 	tree := named(t, replies[machineapi.Image](t, "varlink-image-list.json"),
 		func(i machineapi.Image) bool { return i.Name == "tree" })
-	pool, err := (*machineapi.Client)(nil).ManagerProperties(t.Context())
+	pool, err := new(machineapi.Client).ManagerProperties(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

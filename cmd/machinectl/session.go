@@ -82,6 +82,13 @@ func (t *tool) session(ctx context.Context, s machineapi.Session) error {
 		return fmt.Errorf("%s is for machines of this host only", s.Mode)
 	}
 	return t.allowed(ctx, func(d daemon) (err error) {
+		vm, err := virtual(ctx, d, s.Machine)
+		if err != nil {
+			return err
+		}
+		if vm != nil {
+			return t.sshSession(ctx, *vm, s)
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		gone, err := d.Removal(ctx, s.Machine)

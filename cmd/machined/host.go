@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 
-	"berth/cmd/internal/bus"
 	"berth/images"
 	"berth/images/diskread"
 	"berth/machined"
@@ -24,16 +23,18 @@ type host struct {
 
 // openHost finds out what this host has: a service manager or cgroups, a program
 // that runs machines. Whatever is missing only takes away what needs it.
-func openHost(ctx context.Context, log *slog.Logger) (_ *host, err error) {
+func openHost(ctx context.Context, p place, log *slog.Logger) (_ *host, err error) {
 	h := &host{}
-	store := images.NewStore(images.SystemLocations(""))
+	store := images.NewStore(p.locations)
 	store.ReadDisks(diskread.Reader{})
-	config := machined.Config{Images: store, Host: true, Logger: log}
-	if h.units, err = openUnits(ctx, log); err != nil {
+	config := machined.Config{
+		StateDir: p.states, RunDir: p.runtime, LogDir: p.outputs, Images: store, Host: !p.user, Logger: log,
+	}
+	if h.units, err = openUnits(ctx, p, log); err != nil {
 		return nil, err
 	}
 	config.Units = h.units
-	if _, ok := h.units.(machined.ImageStarter); !ok {
+	if _, ok := h.units.(machined.ImageStarter); !ok && !p.user {
 		nspawn, err := runner.FindNspawn()
 		if err != nil {
 			log.Info("machines cannot be started here", "error", err)
@@ -47,14 +48,11 @@ func openHost(ctx context.Context, log *slog.Logger) (_ *host, err error) {
 	return h, nil
 }
 
-// bootedMark is there where systemd is the service manager, see sd_booted(3).
-const bootedMark = "/run/systemd/system"
-
 // openUnits picks what groups processes; nil if this host has nothing. Beside a
-// service manager nobody else may make cgroups.
-func openUnits(ctx context.Context, log *slog.Logger) (machined.Units, error) {
-	if st, err := os.Lstat(bootedMark); err == nil && st.IsDir() {
-		backend, err := systemd.New(ctx, systemd.Options{Address: bus.SystemAddress(os.Getenv), Logger: log})
+// service manager nobody else may make cgroups, and nor may a user.
+func openUnits(ctx context.Context, p place, log *slog.Logger) (machined.Units, error) {
+	if st, err := os.Lstat(p.booted); err == nil && st.IsDir() {
+		backend, err := systemd.New(ctx, systemd.Options{Address: p.busAddress, Logger: log})
 		if err == nil {
 			return backend, nil
 		}
@@ -62,6 +60,9 @@ func openUnits(ctx context.Context, log *slog.Logger) (machined.Units, error) {
 			return nil, err
 		}
 		log.Warn("the service manager cannot be reached", "error", err)
+	}
+	if p.user {
+		return nil, nil
 	}
 	backend, err := cgroup2.New(cgroup2.Options{Logger: log})
 	if errors.Is(err, cgroup2.ErrUnavailable) {

@@ -15,6 +15,7 @@ import (
 	"berth/cmd/internal/polkit"
 	"berth/images/diskread"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,35 +33,52 @@ func main() {
 }
 
 func run(args []string) error {
-	o, done, err := daemon.ParseOptions("machined", version, args, os.Stdout)
+	var user bool
+	o, done, err := daemon.ParseOptions("machined", version, args, os.Stdout, func(flags *pflag.FlagSet) {
+		flags.BoolVar(&user, "user", false, "keep the machines of the user who runs it")
+		flags.BoolFunc("system", "keep the machines of the system (default)", func(string) error { user = false; return nil })
+	})
 	if done || err != nil {
+		return err
+	}
+	p, err := placeOf(user)
+	if err != nil {
 		return err
 	}
 	unix.Umask(0o022)
 	ctx, stop := daemon.Context()
 	defer stop()
-	return serve(ctx, o)
+	return serve(ctx, o, p)
 }
 
-func serve(ctx context.Context, o daemon.Options) (err error) {
+func serve(ctx context.Context, o daemon.Options, p place) (err error) {
 	log := daemon.OpenLog(os.Stderr, "systemd-machined", os.Getenv)
 	// First of all: whoever is served already must not be disturbed.
-	sockets, err := openSockets(ctx)
+	sockets, err := openSockets(ctx, p)
 	if err != nil {
-		return bus.AddHolder(ctx, err, bus.SystemAddress(os.Getenv), machineapi.BusName)
+		return bus.AddHolder(ctx, err, p.busAddress, machineapi.BusName)
 	}
-	host, err := openHost(ctx, log.Logger)
+	host, err := openHost(ctx, p, log.Logger)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, host.close()) }()
 	service := &machineapi.Service{Manager: host.manager}
-	systemBus := onBus(service, log, polkit.Local{Group: o.Group})
-	services, err := sockets.serve(service, log)
+	idle := p.idle(sockets)
+	messageBus := onBus(service, log, idle, p, polkit.Local{Group: o.Group})
+	services, err := sockets.serve(service, log, idle)
 	if err != nil {
 		return err
 	}
 	log.Info("machined is ready", "version", version)
-	// The host itself is a machine, so this daemon always has something to do.
-	return daemon.Run(ctx, log, daemon.NewIdle(0), append(services, systemBus.Run)...)
+	return daemon.Run(ctx, log, idle, append(services, keepBusy(host.manager, idle), messageBus.Run)...)
+}
+
+// idle measures how long there has been nothing to do. The system's daemon always
+// has something: the host itself is a machine.
+func (p place) idle(s sockets) *daemon.Idle {
+	if !p.user {
+		return daemon.NewIdle(0)
+	}
+	return daemon.NewIdle(daemon.IdleTime(s.activated, os.Getenv))
 }

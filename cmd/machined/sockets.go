@@ -15,31 +15,43 @@ import (
 
 // sockets are where this daemon listens, each kind for another server.
 type sockets struct {
-	machines     []net.Listener
-	users, names net.Listener
+	machines  []net.Listener
+	activated bool // the service manager made them
+	// Those that name services look for; a user's daemon has none.
+	users, names []net.Listener
 }
 
 // openSockets takes the sockets of the service manager, or binds both names
 // itself; those that name services look for are always bound here.
-func openSockets(ctx context.Context) (s sockets, err error) {
+func openSockets(ctx context.Context, p place) (s sockets, err error) {
 	if s.machines, err = daemon.Listeners("varlink"); err != nil {
 		return s, err
 	}
-	if len(s.machines) == 0 {
-		for _, path := range []string{machineapi.Socket, machineapi.ImageSocket} {
-			l, err := daemon.Listen(ctx, path, 0o666)
-			if err != nil {
-				return s, err
-			}
-			s.machines = append(s.machines, l)
+	if s.activated = len(s.machines) > 0; !s.activated {
+		if s.machines, err = listen(ctx, p.socketMode, p.sockets...); err != nil {
+			return s, err
 		}
 	}
-	if s.users, err = daemon.Listen(ctx, machineapi.UserSocket, 0o666); err != nil {
+	if p.user {
+		return s, nil
+	}
+	if s.users, err = listen(ctx, p.socketMode, machineapi.UserSocket); err != nil {
 		return s, err
 	}
 	mark(machineapi.UserSocket, machineapi.UserSocketAttributes())
-	s.names, err = daemon.Listen(ctx, machineapi.ResolveSocket, 0o666)
+	s.names, err = listen(ctx, p.socketMode, machineapi.ResolveSocket)
 	return s, err
+}
+
+func listen(ctx context.Context, mode os.FileMode, paths ...string) (listeners []net.Listener, err error) {
+	for _, path := range paths {
+		l, err := daemon.Listen(ctx, path, mode)
+		if err != nil {
+			return listeners, err
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
 }
 
 // mark sets extended attributes. Few kernels take them for sockets, and clients
@@ -51,8 +63,8 @@ func mark(path string, attributes map[string]string) {
 }
 
 // serve prepares the servers at the sockets.
-func (s sockets) serve(service *machineapi.Service, log *daemon.Log) ([]func(context.Context) error, error) {
-	machines := newServer(log, true)
+func (s sockets) serve(service *machineapi.Service, log *daemon.Log, idle *daemon.Idle) ([]func(context.Context) error, error) {
+	machines := newServer(varlink.Options{AcceptFDs: true, Hold: idle.Hold, Logger: log.Logger})
 	if err := service.Varlink(machines); err != nil {
 		return nil, err
 	}
@@ -61,17 +73,17 @@ func (s sockets) serve(service *machineapi.Service, log *daemon.Log) ([]func(con
 	}); err != nil {
 		return nil, err
 	}
-	users, names := newServer(log, false), newServer(log, false)
+	// As with the original, who asks for names does not keep the daemon.
+	users, names := newServer(varlink.Options{Logger: log.Logger}), newServer(varlink.Options{Logger: log.Logger})
 	if err := errors.Join(service.UserDatabase(users), service.ResolveHook(names)); err != nil {
 		return nil, err
 	}
-	services := machines.Services(s.machines)
-	services = append(services, users.Services([]net.Listener{s.users})...)
-	return append(services, names.Services([]net.Listener{s.names})...), nil
+	services := append(machines.Services(s.machines), users.Services(s.users)...)
+	return append(services, names.Services(s.names)...), nil
 }
 
-func newServer(log *daemon.Log, acceptFDs bool) *varlink.Server {
+func newServer(options varlink.Options) *varlink.Server {
 	return varlink.NewServer(varlink.Info{
 		Vendor: "berth", Product: "berth (machined)", Version: version, URL: "https://systemd.io/",
-	}, varlink.Options{AcceptFDs: acceptFDs, Logger: log.Logger})
+	}, options)
 }

@@ -34,12 +34,15 @@ both() {
 }
 `
 
-// The steps run one after the other on one host, each as a unit but for those
-// that the bus must not be taken from.
-var steps = []struct {
+// step is a script that must succeed. It runs as a unit, but for those that the
+// bus must not be taken from.
+type step struct {
 	what, script string
 	outside      bool
-}{
+}
+
+// The steps run one after the other on one host.
+var steps = []step{
 	{"make an image", `
 		mkdir -p /var/lib/machines/tree && cd /var/lib/machines/tree
 		cp -a /usr /etc . && mkdir -p var proc sys dev run tmp root
@@ -90,7 +93,11 @@ var steps = []struct {
 }
 
 func TestOnASystemdHost(t *testing.T) {
-	h := hosttest.Boot(t, testhost.Sid)
+	takeSteps(t, hosttest.Boot(t, testhost.Sid), helpers, steps)
+}
+
+func takeSteps(t *testing.T, h *testhost.Host, helpers string, steps []step) {
+	t.Helper()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", h.Path("/var/tmp/machined"), ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

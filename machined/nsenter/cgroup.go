@@ -38,7 +38,7 @@ func (t Target) newCgroup() (*cgroup, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.alive(); err != nil {
+	if err := t.Alive(); err != nil {
 		return nil, err
 	}
 	if mount == "" || its == "" || its == "/" || its == own || strings.HasPrefix(its, "/../") {

@@ -77,7 +77,7 @@ func (t Target) containerName() (name string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("read environment of leader: %w", t.cause(err))
 	}
-	if err := t.alive(); err != nil {
+	if err := t.Alive(); err != nil {
 		return "", err
 	}
 	for assignment := range bytes.SplitSeq(data, []byte{0}) {

@@ -319,7 +319,7 @@ func TestExecAfterTheLeader(t *testing.T) {
 	if err := syscall.Kill(target.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "leader to end", func() bool { return target.alive() != nil })
+	until(t, "leader to end", func() bool { return target.Alive() != nil })
 	if _, err := Exec(t.Context(), target, Spec{Argv: []string{"true"}}); !errors.Is(err, ErrGone) {
 		t.Errorf("error %v", err)
 	}

@@ -75,7 +75,7 @@ func (p *PTY) setUp(owner uint32) error {
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		return err
 	}
-	if owner == 0 {
+	if int(owner) == os.Geteuid() {
 		return nil
 	}
 	// It was made by the host's root, who is nobody in the machine; the group is

@@ -26,7 +26,7 @@ func (t Target) Root() (*os.File, error) {
 		return nil, fmt.Errorf("open root of process %d: %w", t.PID, t.cause(err))
 	}
 	root := os.NewFile(uintptr(fd), path)
-	if err := t.alive(); err != nil {
+	if err := t.Alive(); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
 	return root, nil

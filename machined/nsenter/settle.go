@@ -49,7 +49,7 @@ func (t Target) runsOwnProgram() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read state of leader: %w", t.cause(err))
 	}
-	if err := t.alive(); err != nil {
+	if err := t.Alive(); err != nil {
 		return false, err
 	}
 	own, err := parseStat(string(data))

@@ -18,7 +18,7 @@ func (t Target) status() (status, error) {
 	if err != nil {
 		return status{}, fmt.Errorf("read status of leader: %w", t.cause(err))
 	}
-	if err := t.alive(); err != nil {
+	if err := t.Alive(); err != nil {
 		return status{}, err
 	}
 	st, err := parseStatus(string(data))

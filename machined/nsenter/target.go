@@ -74,16 +74,16 @@ func (t Target) Foreign() (Namespaces, error) {
 			foreign |= kind
 		}
 	}
-	if err := t.alive(); err != nil {
+	if err := t.Alive(); err != nil {
 		return 0, err
 	}
 	return foreign, nil
 }
 
-// alive reports ErrGone when the leader has ended, a zombie included. Called
+// Alive returns [ErrGone] when the leader has ended, a zombie included. Called
 // after something was read by way of /proc/PID it proves that the thing read
 // was the leader's.
-func (t Target) alive() error {
+func (t Target) Alive() error {
 	fds := []unix.PollFd{{Fd: int32(t.PIDFD.Fd()), Events: unix.POLLIN}}
 	for {
 		n, err := unix.Poll(fds, 0)
@@ -101,7 +101,7 @@ func (t Target) alive() error {
 
 // cause replaces an error by ErrGone when the leader's end explains it.
 func (t Target) cause(err error) error {
-	if gone := t.alive(); gone != nil {
+	if gone := t.Alive(); gone != nil {
 		return gone
 	}
 	return err

@@ -18,6 +18,8 @@ import (
 type Client struct {
 	// Interactive lets machined have somebody asked for a password.
 	Interactive bool
+	// User says that it is the machined of the user who runs this.
+	User bool
 
 	conn  *varlink.Client
 	state string // directory of machined's state files

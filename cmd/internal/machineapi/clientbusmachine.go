@@ -67,6 +67,15 @@ func sortedAssignments(fields map[string]string) (list []string) {
 	return list
 }
 
+// Registered tells about one machine without looking inside it.
+func (c *BusClient) Registered(ctx context.Context, name string) (Machine, error) {
+	list, err := c.MachineProperties(ctx, name)
+	if err != nil {
+		return Machine{}, err
+	}
+	return describe(list).Machine, nil
+}
+
 // Describe tells about one machine, with what can be read inside it.
 func (c *BusClient) Describe(ctx context.Context, name string) (Description, error) {
 	list, err := c.MachineProperties(ctx, name)

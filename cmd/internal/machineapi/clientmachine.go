@@ -42,16 +42,28 @@ func (c *Client) ImageProperties(ctx context.Context, name string) ([]Property, 
 
 // ManagerProperties lists the properties of machined as they are on D-Bus. What
 // the pool uses and may use is not told over Varlink.
-func (*Client) ManagerProperties(context.Context) ([]Property, error) {
-	pool := images.SystemLocations("").Pool[images.ClassMachine]
-	return []Property{{"PoolPath", pool}, {"PoolUsage", images.Unknown}, {"PoolLimit", images.Unknown}}, nil
+func (c *Client) ManagerProperties(context.Context) ([]Property, error) {
+	places := images.SystemLocations("")
+	if c.User {
+		var err error
+		if places, err = images.UserLocations(); err != nil {
+			return nil, err
+		}
+	}
+	return []Property{{"PoolPath", places.Pool[images.ClassMachine]}, {"PoolUsage", images.Unknown}, {"PoolLimit", images.Unknown}}, nil
 }
 
 // ControlAddress is where a machine can be controlled directly, "" if nowhere.
 func (c *Client) ControlAddress(ctx context.Context, name string) (string, error) {
-	var m Machine
-	err := c.call(ctx, name, machineName+".List", map[string]any{"name": name}, &m)
+	m, err := c.Registered(ctx, name)
 	return m.ControlAddress, err
+}
+
+// Registered tells about one machine what everybody may know: nothing is read
+// inside it.
+func (c *Client) Registered(ctx context.Context, name string) (m Machine, err error) {
+	err = c.call(ctx, name, machineName+".List", map[string]any{"name": name}, &m)
+	return m, err
 }
 
 // Open opens a terminal in a machine.
