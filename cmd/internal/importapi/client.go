@@ -154,11 +154,6 @@ func explained(err error) error {
 		if err := e.Decode(&r); err == nil {
 			return &importd.InvalidError{Field: r.Parameter, Reason: r.Reason}
 		}
-	case berthName + ".AlreadyInProgress":
-		var in struct{ Remote string }
-		if err := e.Decode(&in); err == nil {
-			return fmt.Errorf("pull %q: %w", in.Remote, importd.ErrInProgress)
-		}
 	case berthName + ".NoSuchTransfer":
 		var in struct{ ID int }
 		if err := e.Decode(&in); err == nil {
