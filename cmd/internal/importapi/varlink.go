@@ -60,10 +60,12 @@ func (f flavour) pull(ctx context.Context, call *varlink.Call) error {
 	if err := call.Parameters(&in); err != nil {
 		return err
 	}
-	kind := importd.PullRaw
-	if in.Type == FormTar {
-		kind = importd.PullTar
-	} else if in.Type != FormRaw {
+	kinds := map[Form]importd.Kind{FormRaw: importd.PullRaw, FormTar: importd.PullTar}
+	kind, ok := kinds[in.Type]
+	switch {
+	case in.Type == FormOCI:
+		return errNoRegistries
+	case !ok:
 		return varlink.InvalidParameter("type")
 	}
 	details := map[string]string{
@@ -85,6 +87,10 @@ func (f flavour) importFile(ctx context.Context, call *varlink.Call) error {
 		return err
 	}
 	kinds := map[Form]importd.Kind{FormRaw: importd.ImportRaw, FormTar: importd.ImportTar, FormFS: importd.ImportFS}
+	kind, ok := kinds[in.Type]
+	if !ok {
+		return varlink.InvalidParameter("type")
+	}
 	if err := wire.Authorize(ctx, f.Auth, call, actionImport, nil, in.Interactive); err != nil {
 		return err
 	}
@@ -93,7 +99,7 @@ func (f flavour) importFile(ctx context.Context, call *varlink.Call) error {
 		return varlink.InvalidParameter("fileDescriptor")
 	}
 	return f.run(ctx, call, importd.Request{
-		Kind: kinds[in.Type], Class: in.Class, Local: in.Local, File: file,
+		Kind: kind, Class: in.Class, Local: in.Local, File: file,
 		Force: in.Force, ReadOnly: in.ReadOnly, ImageRoot: in.ImageRoot,
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -116,7 +117,7 @@ func refusedParameter(t *testing.T, what string, err error, parameter string) {
 
 func TestErrorsOverVarlink(t *testing.T) {
 	path, manager := serveVarlink(t, everybody)
-	_, raw := dialVarlink(t, path)
+	client, raw := dialVarlink(t, path)
 	// pull is a good pull but for one parameter.
 	pull := func(parameter string, value any) map[string]any {
 		in := map[string]any{"remote": "http://127.0.0.1:1/x.tar", "local": "x", "type": "tar", "class": "machine", "verify": "no"}
@@ -136,7 +137,7 @@ func TestErrorsOverVarlink(t *testing.T) {
 		{pull("local", ".#x"), "local"},
 		{pull("local", "a\nb"), "local"},
 		{pull("type", "fs"), "type"},
-		{pull("type", "oci"), "type"},
+		{pull("type", "zip"), "type"},
 		{pull("class", "boat"), "class"},
 		{pull("class", ""), "class"},
 		{pull("class", nil), "class"},
@@ -159,6 +160,7 @@ func TestErrorsOverVarlink(t *testing.T) {
 	}{
 		{"io.berth.Import.Import", map[string]any{"fileDescriptor": 0, "local": "x", "type": "tar", "class": "boat"}, "class"},
 		{"io.berth.Import.Import", map[string]any{"fileDescriptor": "0", "local": "x", "type": "tar", "class": "machine"}, "fileDescriptor"},
+		{"io.berth.Import.Import", map[string]any{"fileDescriptor": 0, "local": "x", "type": "oci", "class": "machine"}, "type"},
 		{"io.berth.Import.Export", map[string]any{"fileDescriptor": 0, "local": "x", "type": "fs", "class": "machine"}, "type"},
 		{"io.berth.Import.Export", map[string]any{"fileDescriptor": 0, "local": "x", "type": "tar", "class": "machine", "format": "rar"}, "format"},
 		{"io.berth.Import.Cancel", map[string]any{"id": 0}, "id"},
@@ -174,6 +176,10 @@ func TestErrorsOverVarlink(t *testing.T) {
 	}
 	if _, err := raw.Call(t.Context(), "io.systemd.Import.Fly", nil, nil); !errors.Is(err, &varlink.Error{Name: varlink.ErrorMethodNotFound}) {
 		t.Errorf("an unknown method: %v", err)
+	}
+	_, err := listenTo(client.PullOCI(t.Context(), importapi.OCIParameters{Reference: "debian", Local: "d", Class: images.ClassMachine}))
+	if !errors.Is(err, unix.EOPNOTSUPP) || !strings.Contains(err.Error(), "PullOci is not supported") {
+		t.Errorf("a registry: %v", err)
 	}
 	if list := manager.List(); len(list) > 0 {
 		t.Errorf("something runs: %v", list)
