@@ -3,11 +3,12 @@
 //
 // One pull, from the call to the rename:
 //
-//	Manager.Start     validates the request, refuses a second pull of one URL,
-//	                  starts the worker                     request.go manager.go
+//	Manager.Join      validates the request, finds or waits for another pull
+//	                  of the URL (Start refuses then)       request.go queue.go
+//	                  and starts the worker                 manager.go worker.go
 //	worker process    WorkerMain: reads its job, opens the pending image and
 //	                  starts the unpacker, then enters its cage: image root and
-//	                  network, nothing else                 worker.go stage.go
+//	                  network, nothing else                 stage.go
 //	  pull            fetches checksum list, signature and image; hashes the
 //	                  bytes as they come and hands them on  pull.go evidence.go
 //	  unpacker        its child, caged without network and with the pending

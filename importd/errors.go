@@ -9,7 +9,8 @@ import (
 var (
 	// ErrNoSuchTransfer means that no transfer has the given id, or no longer.
 	ErrNoSuchTransfer = errors.New("no such transfer")
-	// ErrInProgress means that the same URL is being pulled already.
+	// ErrInProgress means that the same URL is being pulled already, by a caller who
+	// does not want to wait for that.
 	ErrInProgress = errors.New("already in progress")
 	// ErrTooMany means that as many transfers run as are allowed at once.
 	ErrTooMany = errors.New("too many transfers")

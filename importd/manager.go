@@ -67,56 +67,72 @@ func New(ctx context.Context, config Config) *Manager {
 	return m
 }
 
-// Start begins a transfer. The manager owns r.File from here on, whatever is
-// returned.
+// Start begins a transfer. A pull of a URL that is being pulled is refused with
+// [ErrInProgress]. The manager owns r.File from here on, whatever is returned.
 func (m *Manager) Start(r Request) (*Transfer, error) {
-	t, err := m.start(r)
-	if r.File != nil {
-		err = errors.Join(err, r.File.Close())
-	}
+	t, _, err := m.begin(r, refuse)
 	return t, err
 }
 
-func (m *Manager) start(r Request) (*Transfer, error) {
+// begin begins a transfer, or does what repeated says about a pull of a URL that
+// is being pulled. It closes the daemon's copy of the request's file.
+func (m *Manager) begin(r Request, repeated repetition) (t *Transfer, joined bool, err error) {
+	if r.File != nil {
+		defer func() { err = errors.Join(err, r.File.Close()) }()
+	}
 	if err := errors.Join(r.checkFile(), r.refuseDirect()); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := r.settle(m.config); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.admit(&r); err != nil {
-		return nil, err
-	}
-	w, err := startWorker(m.config.job(r))
-	if err != nil {
-		return nil, fmt.Errorf("start a worker for %s: %w", r.Kind, err)
-	}
-	m.lastID++
-	r.File = nil
-	t := &Transfer{
-		request: r, id: m.lastID, process: w.process,
-		progress: ProgressUnknown, done: make(chan struct{}),
-	}
-	m.transfers[t.id] = t
-	m.publish(Event{Kind: EventNew, Transfer: t.Info()})
-	m.running.Go(func() { m.watch(t, w) })
-	return t, nil
-}
-
-func (m *Manager) admit(r *Request) error {
 	if m.closed {
-		return errors.New("start a transfer: the daemon is ending")
+		return nil, false, errors.New("start a transfer: the daemon is ending")
 	}
-	for _, t := range m.transfers {
-		if r.Kind.Pull() && t.request.Kind == r.Kind && t.request.Remote == r.Remote {
-			return fmt.Errorf("pull %q: %w as transfer %d", r.Remote, ErrInProgress, t.id)
+	rivals := m.rivals(&r)
+	if len(rivals) > 0 {
+		if t, err = repeated(rivals, &r); t != nil || err != nil {
+			return t, t != nil, err
 		}
 	}
 	if len(m.transfers) >= MaxTransfers {
-		return fmt.Errorf("start a transfer: %w: %d are running: %w", ErrTooMany, len(m.transfers), syscall.E2BIG)
+		return nil, false, fmt.Errorf("start a transfer: %w: %d are under way: %w", ErrTooMany, len(m.transfers), syscall.E2BIG)
 	}
+	t, err = m.enter(r, rivals)
+	return t, false, err
+}
+
+// enter starts the worker of a new transfer, or lets it wait for its rivals. It
+// needs m.mu.
+func (m *Manager) enter(r Request, rivals []*Transfer) (*Transfer, error) {
+	t := &Transfer{id: m.lastID + 1, progress: ProgressUnknown, done: make(chan struct{})}
+	t.request = r
+	t.request.File = nil
+	if len(rivals) == 0 {
+		if err := m.launch(t, r); err != nil {
+			return nil, err
+		}
+	}
+	m.lastID = t.id
+	m.transfers[t.id] = t
+	m.publish(Event{Kind: EventNew, Transfer: t.Info()})
+	if len(rivals) > 0 {
+		m.tell(t, LogLine{PriorityNotice, fmt.Sprintf("Waiting for transfer %d, which pulls the same URL.", rivals[0].id)})
+	}
+	return t, nil
+}
+
+// launch starts the worker of a transfer. It needs m.mu, which also keeps back
+// what the worker says until the transfer is known.
+func (m *Manager) launch(t *Transfer, r Request) error {
+	w, err := startWorker(m.config.job(r))
+	if err != nil {
+		return fmt.Errorf("start a worker for %s: %w", r.Kind, err)
+	}
+	t.process = w.process
+	m.running.Go(func() { m.watch(t, w) })
 	return nil
 }
 
@@ -135,15 +151,21 @@ func (m *Manager) watch(t *Transfer, w *worker) {
 	}
 	switch {
 	case err != nil && t.canceled():
-		t.err = ErrCanceled
+		err = ErrCanceled
 	case err != nil:
-		t.err = err
 		m.relay(t, message{Log: &LogLine{PriorityError, err.Error()}})
 	}
 	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.remove(t, err)
+	m.advance(&t.request)
+}
+
+// remove ends a transfer. It needs m.mu.
+func (m *Manager) remove(t *Transfer, err error) {
+	t.err = err
 	delete(m.transfers, t.id)
-	m.publish(Event{Kind: EventRemoved, Transfer: t.Info(), Err: t.err})
-	m.mu.Unlock()
+	m.publish(Event{Kind: EventRemoved, Transfer: t.Info(), Err: err})
 	close(t.done)
 }
 
@@ -155,7 +177,7 @@ func (m *Manager) relay(t *Transfer, msg message) {
 		e.Kind = EventProgress
 	case msg.Log != nil:
 		e.Kind, e.Log = EventLog, *msg.Log
-		logAt(m.config.Logger, e.Log.Priority)(e.Log.Message, "transfer", t.id)
+		m.log(t, e.Log)
 	default:
 		return
 	}
@@ -163,6 +185,16 @@ func (m *Manager) relay(t *Transfer, msg message) {
 	m.mu.Lock()
 	m.publish(e)
 	m.mu.Unlock()
+}
+
+// tell says something of the manager's own about a transfer. It needs m.mu.
+func (m *Manager) tell(t *Transfer, line LogLine) {
+	m.log(t, line)
+	m.publish(Event{Kind: EventLog, Transfer: t.Info(), Log: line})
+}
+
+func (m *Manager) log(t *Transfer, line LogLine) {
+	logAt(m.config.Logger, line.Priority)(line.Message, "transfer", t.id)
 }
 
 // logAt picks the method of the logger for a syslog level.
@@ -215,6 +247,10 @@ func (m *Manager) List() []Info {
 func (m *Manager) Find(id uint32) (*Transfer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.find(id)
+}
+
+func (m *Manager) find(id uint32) (*Transfer, error) {
 	t, ok := m.transfers[id]
 	if !ok {
 		return nil, fmt.Errorf("transfer %d: %w", id, ErrNoSuchTransfer)
@@ -223,19 +259,23 @@ func (m *Manager) Find(id uint32) (*Transfer, error) {
 }
 
 // Cancel asks a transfer to end and remove what it made. It does not wait. A
-// transfer that was asked [killAfter] times is killed.
+// transfer that was asked [killAfter] times is killed; one that has not begun is
+// over at once.
 func (m *Manager) Cancel(id uint32) error {
-	t, err := m.Find(id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, err := m.find(id)
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
-	t.cancels++
+	if t.process == nil {
+		m.remove(t, ErrCanceled)
+		return nil
+	}
 	sig := syscall.SIGTERM
-	if t.cancels >= killAfter {
+	if t.cancel() >= killAfter {
 		sig = syscall.SIGKILL
 	}
-	t.mu.Unlock()
 	if err := t.process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("cancel transfer %d: %w", id, err)
 	}
@@ -247,9 +287,11 @@ func (m *Manager) Close() {
 	m.mu.Lock()
 	m.closed = true
 	for _, t := range m.transfers {
-		t.mu.Lock()
-		t.cancels++
-		t.mu.Unlock()
+		if t.process == nil {
+			m.remove(t, ErrCanceled)
+			continue
+		}
+		t.cancel()
 		_ = t.process.Signal(syscall.SIGTERM) // ended already: nothing to do
 	}
 	m.mu.Unlock()

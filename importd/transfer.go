@@ -29,6 +29,8 @@ type Info struct {
 type Transfer struct {
 	request Request
 	id      uint32
+	// process is nil while the transfer waits for another. The manager's lock
+	// guards it.
 	process *os.Process
 
 	mu       sync.Mutex
@@ -73,6 +75,14 @@ func (t *Transfer) setProgress(p float64) {
 	t.mu.Lock()
 	t.progress = p
 	t.mu.Unlock()
+}
+
+// cancel counts the requests to end the transfer.
+func (t *Transfer) cancel() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cancels++
+	return t.cancels
 }
 
 func (t *Transfer) canceled() bool {

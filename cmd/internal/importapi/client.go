@@ -51,9 +51,11 @@ func (c *Client) Pull(ctx context.Context, p PullParameters) iter.Seq2[Update, e
 	return c.follow(ctx, "Pull", p)
 }
 
-// PullOCI says that our importd has no client for registries.
-func (c *Client) PullOCI(context.Context, OCIParameters) iter.Seq2[Update, error] {
-	return func(yield func(Update, error) bool) { yield(Update{}, errNoRegistries) }
+// PullOCI starts a pull from a container registry.
+func (c *Client) PullOCI(ctx context.Context, p OCIParameters) iter.Seq2[Update, error] {
+	return c.Pull(ctx, PullParameters{
+		Remote: p.Reference, Local: p.Local, Type: FormOCI, Class: p.Class, Force: p.Force, ReadOnly: p.ReadOnly,
+	})
 }
 
 // Import starts an import of a file, pipe or directory.
@@ -153,11 +155,6 @@ func explained(err error) error {
 		var r refusal
 		if err := e.Decode(&r); err == nil {
 			return &importd.InvalidError{Field: r.Parameter, Reason: r.Reason}
-		}
-	case berthName + ".AlreadyInProgress":
-		var in struct{ Remote string }
-		if err := e.Decode(&in); err == nil {
-			return fmt.Errorf("pull %q: %w", in.Remote, importd.ErrInProgress)
 		}
 	case berthName + ".NoSuchTransfer":
 		var in struct{ ID int }

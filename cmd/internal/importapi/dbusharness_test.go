@@ -18,7 +18,6 @@ import (
 
 	"berth/cmd/internal/bus"
 	"berth/cmd/internal/importapi"
-	"berth/cmd/internal/polkit"
 	"berth/fixtures/privatebus"
 	"berth/images"
 	"berth/importd"
@@ -44,6 +43,11 @@ type host struct {
 }
 
 func newHost(t *testing.T) *host {
+	t.Helper()
+	return newHostWith(t, everybody)
+}
+
+func newHostWith(t *testing.T, auth importapi.Authorizer) *host {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes files of other users")
@@ -77,7 +81,7 @@ func newHost(t *testing.T) *host {
 			t.Error(err)
 		}
 	})
-	h.serve(&importapi.Service{Manager: h.manager, Images: store, Auth: polkit.Local{Group: polkit.NoGroup}})
+	h.serve(&importapi.Service{Manager: h.manager, Images: store, Auth: auth})
 	return h
 }
 

@@ -2,8 +2,9 @@ package importapi
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"os"
+	"syscall"
 
 	"berth/cmd/internal/bus"
 	"berth/images"
@@ -21,7 +22,7 @@ const (
 )
 
 // errNoRegistries is the answer to a pull from a container registry.
-var errNoRegistries = errors.New("importd has no client for container registries yet: PullOci is not supported")
+var errNoRegistries = fmt.Errorf("importd has no client for container registries yet: PullOci is not supported (%w)", syscall.EOPNOTSUPP)
 
 // pullOCI is there for clients that look for it.
 func pullOCI(context.Context, *bus.Call, string, string, string, uint64) (uint32, dbus.ObjectPath, error) {

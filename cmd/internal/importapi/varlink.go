@@ -60,10 +60,12 @@ func (f flavour) pull(ctx context.Context, call *varlink.Call) error {
 	if err := call.Parameters(&in); err != nil {
 		return err
 	}
-	kind := importd.PullRaw
-	if in.Type == FormTar {
-		kind = importd.PullTar
-	} else if in.Type != FormRaw {
+	kinds := map[Form]importd.Kind{FormRaw: importd.PullRaw, FormTar: importd.PullTar}
+	kind, ok := kinds[in.Type]
+	switch {
+	case in.Type == FormOCI:
+		return errNoRegistries
+	case !ok:
 		return varlink.InvalidParameter("type")
 	}
 	details := map[string]string{
@@ -85,6 +87,10 @@ func (f flavour) importFile(ctx context.Context, call *varlink.Call) error {
 		return err
 	}
 	kinds := map[Form]importd.Kind{FormRaw: importd.ImportRaw, FormTar: importd.ImportTar, FormFS: importd.ImportFS}
+	kind, ok := kinds[in.Type]
+	if !ok {
+		return varlink.InvalidParameter("type")
+	}
 	if err := wire.Authorize(ctx, f.Auth, call, actionImport, nil, in.Interactive); err != nil {
 		return err
 	}
@@ -93,7 +99,7 @@ func (f flavour) importFile(ctx context.Context, call *varlink.Call) error {
 		return varlink.InvalidParameter("fileDescriptor")
 	}
 	return f.run(ctx, call, importd.Request{
-		Kind: kinds[in.Type], Class: in.Class, Local: in.Local, File: file,
+		Kind: kind, Class: in.Class, Local: in.Local, File: file,
 		Force: in.Force, ReadOnly: in.ReadOnly, ImageRoot: in.ImageRoot,
 	})
 }
@@ -126,20 +132,25 @@ func (f flavour) export(ctx context.Context, call *varlink.Call) error {
 	return f.run(ctx, call, importd.Request{Kind: kind, Class: in.Class, Local: in.Local, Format: format, File: file})
 }
 
-// run starts a transfer and, for a client that asked for more, reports until
-// its end. The transfer goes on when the client leaves.
+// run starts a transfer or joins one that does the same and, for a client that
+// asked for more, reports until its end. The transfer goes on when the client
+// leaves.
 func (f flavour) run(ctx context.Context, call *varlink.Call, r importd.Request) error {
 	events := f.Manager.Subscribe()
 	defer events.Close()
-	t, err := f.Manager.Start(r)
+	t, joined, err := f.Manager.Join(r)
 	if err != nil {
-		return f.startError(r, err)
+		return f.startError(err)
 	}
 	started := Update{ID: t.ID()}
 	if !call.More() {
 		return call.Reply(started)
 	}
-	if err := call.Continue(started); err != nil {
+	err = call.Continue(started)
+	if err == nil && joined {
+		err = catchUp(call, t.Info())
+	}
+	if err != nil {
 		return err
 	}
 	for {
@@ -165,15 +176,26 @@ func (f flavour) run(ctx context.Context, call *varlink.Call, r importd.Request)
 	}
 }
 
-func (f flavour) startError(r importd.Request, err error) error {
+// catchUp tells a client of a transfer that began earlier what it has missed.
+func catchUp(call *varlink.Call, t importd.Info) error {
+	line := importd.LogLine{
+		Priority: importd.PriorityNotice,
+		Message:  fmt.Sprintf("The same is being pulled already, as transfer %d.", t.ID),
+	}
+	err := call.Continue(Update{Log: &line})
+	if err == nil && t.Progress >= 0 {
+		err = call.Continue(Update{Progress: &t.Progress})
+	}
+	return err
+}
+
+func (f flavour) startError(err error) error {
 	var invalid *importd.InvalidError
 	switch {
 	case errors.As(err, &invalid) && f.name == berthName:
 		return f.error("InvalidRequest", refusal{invalid.Field, invalid.Reason})
 	case errors.As(err, &invalid):
 		return varlink.InvalidParameter(invalid.Field)
-	case errors.Is(err, importd.ErrInProgress):
-		return f.error("AlreadyInProgress", map[string]string{"remote": r.Remote})
 	case errors.Is(err, importd.ErrTooMany) && f.name == berthName:
 		return f.error("TooManyTransfers", nil)
 	}

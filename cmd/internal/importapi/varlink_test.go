@@ -5,8 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 
 	"berth/cmd/internal/importapi"
@@ -161,79 +166,83 @@ func TestPullWithoutMoreGoesOn(t *testing.T) {
 	}
 }
 
-func TestErrorsOverVarlink(t *testing.T) {
-	path, _ := serveVarlink(t, everybody)
-	client, raw := dialVarlink(t, path)
-	server := faultserver.Start(t)
-	server.Set("/stall.tar", faultserver.Answer{Body: tree(t), Fault: faultserver.Stall, At: 100})
-	stalled := importapi.PullParameters{
-		Remote: server.URL("/stall.tar"), Type: importapi.FormTar, Class: images.ClassMachine, Verify: importd.VerifyNo,
-	}
-	var started importapi.Update
-	if _, err := raw.Call(t.Context(), "io.systemd.Import.Pull", stalled, &started); err != nil {
-		t.Fatal(err)
-	}
-	_, err := raw.Call(t.Context(), "io.systemd.Import.Pull", stalled, nil)
-	if !errors.Is(err, &varlink.Error{Name: "io.systemd.Import.AlreadyInProgress"}) {
-		t.Errorf("second pull: %v", err)
-	}
-	if list, err := client.ListTransfers(t.Context(), images.ClassMachine); err != nil || len(list) != 1 || list[0].Type != "pull_tar" {
-		t.Errorf("transfers %+v, %v", list, err)
-	}
-	if err := client.Cancel(t.Context(), started.ID); err != nil {
-		t.Error(err)
-	}
-	if err := client.Cancel(t.Context(), 4711); !errors.Is(err, importd.ErrNoSuchTransfer) {
-		t.Errorf("cancel of nothing: %v", err)
-	}
-	bad := stalled
-	bad.Local = "../x"
-	_, err = raw.Call(t.Context(), "io.systemd.Import.Pull", bad, nil)
-	if !errors.Is(err, varlink.InvalidParameter("local")) {
-		t.Errorf("bad name: %v", err)
-	}
-	for _, err := range client.Pull(t.Context(), bad) {
-		var invalid *importd.InvalidError
-		if !errors.As(err, &invalid) || invalid.Field != "local" {
-			t.Errorf("bad name: %v", err)
+// A pull of what is being pulled joins it, another one of that URL waits for it,
+// over both interfaces.
+func TestPullsOfOneURLOverVarlink(t *testing.T) {
+	path, manager := serveVarlink(t, everybody)
+	first, raw := dialVarlink(t, path)
+	second, other := dialVarlink(t, path)
+	gate, archive := make(chan struct{}), tree(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/a.tar" {
+			http.NotFound(w, r)
+			return
 		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(archive)))
+		_, err := w.Write(archive[:512])
+		w.(http.Flusher).Flush()
+		select {
+		case <-gate:
+		case <-r.Context().Done():
+			return
+		}
+		if _, rest := w.Write(archive[512:]); errors.Join(err, rest) != nil {
+			t.Error(err, rest)
+		}
+	}))
+	defer server.Close()
+	in := importapi.PullParameters{Remote: server.URL + "/a.tar", Local: "a", Type: importapi.FormTar, Class: images.ClassMachine, Verify: importd.VerifyNo}
+	var group sync.WaitGroup
+	defer group.Wait()
+	// pull follows a pull; ids gets its number.
+	pull := func(c *importapi.Client, in importapi.PullParameters, said string) (ids chan uint32) {
+		ids = make(chan uint32, 1)
+		group.Go(func() {
+			var text strings.Builder
+			for u, err := range c.Pull(t.Context(), in) {
+				switch {
+				case err != nil:
+					t.Error(err)
+				case u.ID != 0:
+					ids <- u.ID
+				case u.Log != nil:
+					text.WriteString(u.Log.Message)
+				}
+			}
+			if !strings.Contains(text.String(), said) {
+				t.Errorf("pull as %q said %q, not %q", in.Local, &text, said)
+			}
+		})
+		return ids
 	}
-	null, err := os.Open(os.DevNull)
+	begun := <-pull(first, in, "Pulling")
+	joined := <-pull(second, in, "The same is being pulled already, as transfer 1.")
+	in.Local = "b"
+	third, err := importapi.Dial(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer null.Close()
-	for _, err := range client.Import(t.Context(), importapi.ImportParameters{
-		Local: "x", Type: importapi.FormRaw, Class: images.ClassMachine,
-	}, null) {
-		var invalid *importd.InvalidError
-		if !errors.As(err, &invalid) || invalid.Field != "fileDescriptor" {
-			t.Errorf("import of a device: %v", err)
+	t.Cleanup(func() {
+		if err := third.Close(); err != nil {
+			t.Error(err)
 		}
+	})
+	waits := <-pull(third, in, "Waiting for transfer 1, which pulls the same URL.")
+	if begun != 1 || joined != begun || waits != 2 {
+		t.Errorf("transfers %d, %d and %d", begun, joined, waits)
 	}
-}
-
-// nobody refuses everything.
-type nobody struct{}
-
-func (nobody) Check(context.Context, polkit.Subject, string, map[string]string, bool) error {
-	return polkit.ErrDenied
-}
-
-func TestDeniedOverVarlink(t *testing.T) {
-	path, manager := serveVarlink(t, nobody{})
-	_, raw := dialVarlink(t, path)
-	for method, in := range map[string]any{
-		"io.systemd.Import.Pull": importapi.PullParameters{Remote: "http://127.0.0.1:1/a.tar", Type: importapi.FormTar, Class: images.ClassMachine},
-		"io.berth.Import.Import": importapi.ImportParameters{Local: "x", Type: importapi.FormTar, Class: images.ClassMachine},
-		"io.berth.Import.Export": importapi.ExportParameters{Local: "x", Type: importapi.FormTar, Class: images.ClassMachine},
-		"io.berth.Import.Cancel": map[string]int{"id": 1},
-	} {
-		if _, err := raw.Call(t.Context(), method, in, nil); !errors.Is(err, varlink.PermissionDenied()) {
-			t.Errorf("%s: %v", method, err)
-		}
+	var same importapi.Update
+	if _, err := raw.Call(t.Context(), "io.systemd.Import.Pull", in, &same); err != nil || same.ID != waits {
+		t.Errorf("a pull that goes on alone: %+v, %v", same, err)
 	}
-	if list := manager.List(); len(list) > 0 {
-		t.Errorf("something runs: %v", list)
+	in.Local = "c"
+	var canceled importapi.Update
+	_, err = other.Call(t.Context(), "io.systemd.Import.Pull", in, &canceled)
+	if _, stopped := other.Call(t.Context(), "io.berth.Import.Cancel", map[string]uint32{"id": canceled.ID}, nil); err != nil || stopped != nil {
+		t.Errorf("one that is canceled: %v, %v", err, stopped)
 	}
+	if list := manager.List(); len(list) != 2 {
+		t.Errorf("transfers %+v", list)
+	}
+	close(gate)
 }

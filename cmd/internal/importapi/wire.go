@@ -25,11 +25,13 @@ const (
 // Form is the form of an image on its way in or out.
 type Form string
 
-// The forms. [FormFS] is a directory tree and can only be imported.
+// The forms. [FormFS] is a directory tree and can only be imported, [FormOCI] is in
+// a container registry and can only be pulled.
 const (
 	FormRaw Form = "raw"
 	FormTar Form = "tar"
 	FormFS  Form = "fs"
+	FormOCI Form = "oci"
 )
 
 // PullParameters are those of Pull in both interfaces.
@@ -46,7 +48,7 @@ type PullParameters struct {
 	Interactive  bool           `json:"allowInteractiveAuthentication,omitempty"`
 }
 
-// OCIParameters are those of PullOci, which only D-Bus has.
+// OCIParameters are those of PullOci, for which D-Bus has a call of its own.
 type OCIParameters struct {
 	Reference       string
 	Local           string
