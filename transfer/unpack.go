@@ -72,7 +72,7 @@ func Disk(target, scratch *os.File, sizeMax int64) Taker {
 			_, err := disk.WriteSparse(ctx, target, buffered, sizeMax)
 			return err
 		}
-		if _, err := disk.WriteSparse(ctx, scratch, buffered, sizeMax); err != nil {
+		if _, err := disk.Hold(ctx, scratch, buffered, sizeMax); err != nil {
 			return fmt.Errorf("hold the qcow2 image: %w", err)
 		}
 		return disk.ConvertQcow2(ctx, scratch, target, disk.Options{SizeMax: sizeMax})

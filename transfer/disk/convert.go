@@ -150,6 +150,7 @@ func (m *mover) copyRun(at, offset, length int64) error {
 			return fmt.Errorf("write disk image: %w", err)
 		}
 		n := int64(len(part))
+		startWriteback(m.dst, at, n)
 		at, offset, length = at+n, offset+n, length-n
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -23,8 +25,20 @@ var zeroBlock [blockSize]byte
 
 // WriteSparse writes all of r to f from its start and returns how much it was. Aligned blocks of zeros become holes, and
 // f ends up exactly as long as r was; what f held before is lost. A limit above zero is the most bytes that r may have:
-// one more is ErrTooLarge.
+// one more is ErrTooLarge. The disk begins to write while r is read.
 func WriteSparse(ctx context.Context, f *os.File, r io.Reader, limit int64) (n int64, err error) {
+	return writeSparse(ctx, f, r, limit, startWriteback)
+}
+
+// Hold is WriteSparse for what is gone again soon: the disk may never see it.
+func Hold(ctx context.Context, f *os.File, r io.Reader, limit int64) (n int64, err error) {
+	return writeSparse(ctx, f, r, limit, func(*os.File, int64, int64) {})
+}
+
+// writeSparse calls written with every stretch that is done.
+func writeSparse(
+	ctx context.Context, f *os.File, r io.Reader, limit int64, written func(f *os.File, at, length int64),
+) (n int64, err error) {
 	if err := f.Truncate(0); err != nil {
 		return 0, fmt.Errorf("empty disk image: %w", err)
 	}
@@ -46,6 +60,7 @@ func WriteSparse(ctx context.Context, f *os.File, r io.Reader, limit int64) (n i
 		if err := writeBlocks(f, buffer[:got], n); err != nil {
 			return n, fmt.Errorf("write disk image: %w", err)
 		}
+		written(f, n, int64(got))
 		n += int64(got)
 		if end {
 			break
@@ -92,6 +107,12 @@ func writeBlocks(f *os.File, data []byte, at int64) error {
 		data, at = data[take:], at+int64(take)
 	}
 	return nil
+}
+
+// startWriteback has the kernel begin to write a stretch to the disk, so that the sync in the end finds little left to
+// do. Whether it does is of no matter before that sync.
+func startWriteback(f *os.File, at, length int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), at, length, unix.SYNC_FILE_RANGE_WRITE)
 }
 
 // run returns how long the blocks at the start of data are zero, or are not.

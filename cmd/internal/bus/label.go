@@ -1,9 +1,6 @@
 package bus
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // EscapeLabel makes any string usable as one component of an object path, as
 // systemd does: every byte that is no ASCII letter or digit, and a digit at the
@@ -12,14 +9,18 @@ func EscapeLabel(s string) string {
 	if s == "" {
 		return "_"
 	}
+	const hex = "0123456789abcdef"
 	var b strings.Builder
+	b.Grow(len(s) + 8)
 	for i := range len(s) {
 		c := s[i]
 		digit := c >= '0' && c <= '9'
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || digit && i > 0 {
 			b.WriteByte(c)
 		} else {
-			fmt.Fprintf(&b, "_%02x", c)
+			b.WriteByte('_')
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&0xf])
 		}
 	}
 	return b.String()
