@@ -1,13 +1,18 @@
 package machined
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const many = 1000
@@ -118,21 +123,52 @@ func TestThousandMachines(t *testing.T) {
 	}
 }
 
-// Registering must not touch the files of other machines.
+// Registering must not read or write the files of other machines, nor look
+// through the directory.
 func TestRegisterLeavesOtherFilesAlone(t *testing.T) {
 	m := testManager(t, testConfig(t))
 	register(t, m, "old", sleeper(t))
-	before, err := os.Stat(m.config.StateDir + "/old")
-	if err != nil {
-		t.Fatal(err)
-	}
+	touched := watchDir(t, m.config.StateDir)
 	register(t, m, "new", sleeper(t))
 	if err := m.Unregister(t.Context(), "new"); err != nil {
 		t.Fatal(err)
 	}
-	after, err := os.Stat(m.config.StateDir + "/old")
-	if err != nil || !os.SameFile(before, after) || !after.ModTime().Equal(before.ModTime()) {
-		t.Errorf("the file of another machine was written: %v", err)
+	names := touched()
+	if !slices.Contains(names, "new") {
+		t.Fatalf("the watch saw only %q", names)
+	}
+	for _, name := range names {
+		if !strings.Contains(name, "new") {
+			t.Errorf("%q was touched, all: %q", name, names)
+		}
+	}
+}
+
+// watchDir gives the names of all entries of a directory that something was
+// done with, "" for the directory itself.
+func watchDir(t *testing.T, dir string) (touched func() []string) {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_ALL_EVENTS); err != nil {
+		t.Fatal(err)
+	}
+	return func() (names []string) {
+		t.Helper()
+		buf := make([]byte, 64<<10)
+		n, err := unix.Read(fd, buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for buf = buf[:n]; len(buf) > 0; {
+			end := unix.SizeofInotifyEvent + binary.NativeEndian.Uint32(buf[12:])
+			names = append(names, strings.TrimRight(string(buf[unix.SizeofInotifyEvent:end]), "\x00"))
+			buf = buf[end:]
+		}
+		return names
 	}
 }
 

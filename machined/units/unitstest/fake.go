@@ -203,9 +203,11 @@ func (f *Fake) UnitOf(_ context.Context, pid int) (machined.Unit, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for name, u := range f.units {
-		if _, ok := members(u.roots)[pid]; ok {
-			return where(name), nil
+	for ; pid > 1; pid = parent(pid) {
+		for name, u := range f.units {
+			if slices.ContainsFunc(u.roots, func(p *machined.Process) bool { return p.PID == pid && p.Alive() }) {
+				return where(name), nil
+			}
 		}
 	}
 	return machined.Unit{}, nil

@@ -43,20 +43,29 @@ func parents() map[int]int {
 		if err != nil {
 			continue
 		}
-		stat, err := os.ReadFile("/proc/" + entry.Name() + "/stat")
-		if err != nil {
-			continue // ended meanwhile
-		}
-		// PID (NAME) STATE PPID …; the name may hold anything.
-		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-		if len(fields) < 2 || fields[0][0] == 'Z' {
-			continue
-		}
-		if parent, err := strconv.Atoi(string(fields[1])); err == nil {
+		if parent := parent(pid); parent != 0 {
 			list[pid] = parent
 		}
 	}
 	return list
+}
+
+// parent is 0 for a process that has ended.
+func parent(pid int) int {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	// PID (NAME) STATE PPID …; the name may hold anything.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 2 || fields[0][0] == 'Z' {
+		return 0
+	}
+	n, err := strconv.Atoi(string(fields[1]))
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 func signalAll(pids map[int]struct{}, sig syscall.Signal) (sent int) {
