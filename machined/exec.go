@@ -11,9 +11,9 @@ import (
 )
 
 // ErrUnsafeMachine means that the machine belongs to a plain user and has no user
-// namespace of its own, so that root in it would be root of the host, in an
+// namespace of the user's, so that root in it would be root of the host, in an
 // environment made by that user. Nobody may run anything in it.
-var ErrUnsafeMachine = errors.New("machine of a plain user shares the host's user namespace")
+var ErrUnsafeMachine = errors.New("machine of a plain user is not in a user namespace of that user")
 
 // ExecRequest is a command to run in a machine.
 type ExecRequest struct {
@@ -66,16 +66,27 @@ func (m *Manager) SafeToEnter(machine Machine) error {
 
 // safeToEnter refuses machines in which the ids of the host count but whose owner
 // is neither root nor who enters: program, libraries and files would be the
-// owner's choice.
+// owner's choice. A user namespace that the owner neither made nor is root in may
+// have ids that he must not get at: those of the host itself, or of a machine in
+// which he is nobody special.
 func (m Machine) safeToEnter(t nsenter.Target) error {
 	if m.UID == 0 || int(m.UID) == os.Geteuid() || m.Class == ClassHost {
 		return nil
 	}
+	own, err := inNamespaceOf(t.PID, m.UID)
+	if err != nil {
+		return fmt.Errorf("find owner of user namespace: %w", err)
+	}
+	if !own {
+		root, err := rootOf(t)
+		own = err == nil && root == m.UID
+	}
+	// Only now is it known whose namespace that was.
 	foreign, err := t.Foreign()
 	if err != nil {
 		return err
 	}
-	if foreign&nsenter.User == 0 {
+	if !own || foreign&nsenter.User == 0 {
 		return fmt.Errorf("run command: owner is user %d: %w", m.UID, ErrUnsafeMachine)
 	}
 	return nil

@@ -157,10 +157,28 @@ func TestExecRefusals(t *testing.T) {
 }
 
 func TestExecInUsersMachineWithUserNamespace(t *testing.T) {
-	m := bootGuest(t, "berth-owned")
-	m.change(func(machine *Machine) { machine.UID = 1000 })
-	if _, result := runIn(t, m, "exit 3"); result.ExitCode != 3 {
-		t.Errorf("%+v", result)
+	m := managerOf(t, "owned", asUser(t, "unshare", "--user", "--map-root-user", "/bin/sh", "-c", obey).PID)
+	m.change(func(machine *Machine) { machine.UID = plainUser })
+	if machine, err := m.Find(m.name); err != nil || m.SafeToEnter(machine) != nil {
+		t.Errorf("his own: %v, %v", err, m.SafeToEnter(machine))
+	}
+}
+
+// A process of a user may be in a user namespace that root made, such as that of
+// a service with PrivateUsers=, where root is the host's.
+func TestNobodyGetsIntoNamespacesOfOthers(t *testing.T) {
+	users := []syscall.SysProcIDMap{{Size: 1}, {ContainerID: plainUser, HostID: plainUser, Size: 1}}
+	p := shellIn(t, obey, &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: users, GidMappings: users,
+		Credential: &syscall.Credential{Uid: plainUser, Gid: plainUser},
+	})
+	m := managerOf(t, "service", p.PID)
+	m.change(func(machine *Machine) { machine.UID = plainUser })
+	if _, err := m.Exec(t.Context(), m.name, ExecRequest{Argv: []string{"true"}}); !errors.Is(err, ErrUnsafeMachine) {
+		t.Errorf("command: %v", err)
+	}
+	if _, err := m.OpenShell(t.Context(), m.name, ShellRequest{}); !errors.Is(err, ErrUnsafeMachine) {
+		t.Errorf("shell: %v", err)
 	}
 }
 

@@ -91,9 +91,10 @@ func TestShellWithoutSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, terminal, "seven-15-alice-"+terminal.Path)
-	// It controls the session.
+	// It controls the session. What is to be interrupted speaks for itself, when it
+	// is in the foreground.
 	type step struct{ typed, shown string }
-	for _, s := range []step{{"echo be''gun; sleep 1000\n", "begun"}, {"\x03", "$ "}, {"echo inter''rupted\n", "interrupted"}} {
+	for _, s := range []step{{"sh -c 'echo be\"\"gun; exec sleep 1000'\n", "begun"}, {"\x03", "$ "}, {"echo inter''rupted\n", "interrupted"}} {
 		if _, err := io.WriteString(terminal.File, s.typed); err != nil {
 			t.Fatal(err)
 		}
