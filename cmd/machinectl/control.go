@@ -60,6 +60,10 @@ func (t *tool) order(ctx context.Context, d daemon, name string, o order) error 
 	return o.machined(ctx, d, name)
 }
 
+// forget takes machines from the registry that nobody watches any more, and leaves
+// their processes alone.
+func forget(ctx context.Context, d daemon, name string) error { return d.Unregister(ctx, name) }
+
 func (t *tool) kill(ctx context.Context, d daemon, name string) error {
 	return d.Kill(ctx, name, t.whom, t.signal)
 }

@@ -39,6 +39,7 @@ type machineReader interface {
 
 type machineController interface {
 	Terminate(ctx context.Context, name string) error
+	Unregister(ctx context.Context, name string) error
 	Kill(ctx context.Context, name string, whom machined.KillWhom, sig syscall.Signal) error
 }
 

@@ -35,6 +35,7 @@ var machineHelp = helpSection{"Machine Commands", []helpLine{
 	{"resume NAME…", "Let halted virtual machines go on"},
 	{"terminate NAME…", "End machines at once"},
 	{"kill NAME…", "Send a signal to processes of machines"},
+	{"forget NAME…", "Take machines from the list, and leave their processes alone"},
 	{"copy-to NAME PATH [PATH]", "Copy files of this host into a machine"},
 	{"copy-from NAME PATH [PATH]", "Copy files of a machine to this host"},
 	{"bind NAME PATH [PATH]", "Mount a path of this host in a machine"},

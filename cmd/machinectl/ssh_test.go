@@ -104,6 +104,12 @@ func TestVirtualMachinesOverSSH(t *testing.T) {
 			t.Errorf("%s: %v", verb, err)
 		}
 	}
+	if _, _, err := do("forget", "closed"); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := do("forget", "closed"); err == nil || !strings.Contains(err.Error(), "no machine 'closed' known") {
+		t.Errorf("forget twice: %v", err)
+	}
 	// What else there is to be done needs an inside that this kernel knows.
 	for _, verb := range [][]string{{"copy-to", "vm", "/etc/hostname", "/x"}, {"copy-from", "vm", "/x", "/y"}, {"bind", "vm", "/usr"}} {
 		if _, _, err := do(verb...); err == nil || !strings.Contains(err.Error(), "not supported") {

@@ -19,6 +19,7 @@ func (t *tool) verbs() []cli.Verb {
 		{Name: "resume", Min: 1, Max: cli.Any, Run: t.give(orderResume)},
 		{Name: "terminate", Min: 1, Max: cli.Any, Run: t.give(orderTerminate)},
 		{Name: "kill", Min: 1, Max: cli.Any, Run: t.each(t.kill)},
+		{Name: "forget", Min: 1, Max: cli.Any, Run: t.each(forget)},
 		{Name: "copy-to", Min: 2, Max: 3, Run: t.copyFiles(true)},
 		{Name: "copy-from", Min: 2, Max: 3, Run: t.copyFiles(false)},
 		{Name: "bind", Min: 2, Max: 3, Run: t.bind},

@@ -14,6 +14,7 @@ as() { systemd-run --quiet --wait --pipe --collect --uid=one --setenv=HOME=/home
 manager() { as busctl --user --quiet call org.freedesktop.machine1 /org/freedesktop/machine1 org.freedesktop.machine1.Manager "$@"; }
 property() { as machinectl --user show "$1" --property="$2" --value; }
 gone() { ! as machinectl --user show "$1"; }
+main() { as systemctl --user show "$1.service" --property=MainPID --value; }
 `
 
 // The user's service manager starts the daemon at its socket, and the stock tools
@@ -33,15 +34,15 @@ var userSteps = []step{
 		is "$(as machinectl --user list --no-legend)" ""
 		is "$(stat -c %a $run/systemd/machine/io.systemd.Machine)" 600`, false},
 	{"create", `
-		as systemd-run --user --quiet --unit=lead sleep 7654
-		leader=$(pgrep -u one -f 'sleep 7654$')
+		as systemd-run --user --quiet --service-type=exec --unit=lead sleep 7654
+		leader=$(main lead)
 		manager CreateMachine 'sayssusa(sv)' made 0 test container $leader '' 0
 		is "$(property made Unit)" machine-made.scope
 		is "$(tail -1 /proc/$leader/cgroup)" 0::/user.slice/user-$(id -u one).slice/user@$(id -u one).service/machine.slice/machine-made.scope
 		is "$(readlink $run/systemd/machines/unit:machine-made.scope)" made`, false},
 	{"register", `
-		as systemd-run --user --quiet --unit=place sleep 7655
-		manager RegisterMachine sayssus placed 0 test container $(pgrep -u one -f 'sleep 7655$') ''
+		as systemd-run --user --quiet --service-type=exec --unit=place sleep 7655
+		manager RegisterMachine sayssus placed 0 test container $(main place) ''
 		is "$(property placed Unit)" place.service
 		grep -qx UID=$(id -u one) $run/systemd/machines/placed`, false},
 	{"kill the daemon", `
@@ -54,7 +55,7 @@ var userSteps = []step{
 		is "$(ls -A $run/systemd/machines)" ""
 		until_true sh -c '! pgrep -u one -f "sleep 765"'`, false},
 	{"end when there is nothing to do", `
-		idle() { is "$(as systemctl --user is-active systemd-machined.service)" inactive; }
+		idle() { [ "$(as systemctl --user is-active systemd-machined.service)" = inactive ]; }
 		until_true idle`, false},
 }
 

@@ -6,7 +6,7 @@
 # _berth_machinectl_names COMMAND: what may stand behind it.
 _berth_machinectl_names() {
   case $1 in
-    status | show | exec | shell | login | poweroff | stop | reboot | restart | terminate | kill | pause | resume | \
+    status | show | exec | shell | login | poweroff | stop | reboot | restart | terminate | kill | forget | pause | resume | \
       copy-to | copy-from | bind | bind-volume | unbind-volume)
       machinectl --no-pager --no-legend list 2>/dev/null | while read -r name _; do echo "$name"; done
       ;;

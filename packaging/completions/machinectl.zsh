@@ -21,7 +21,7 @@ elif [[ -z $command ]]; then
   compadd -- ${(f)"$(sed -n '/Commands:$/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p' <<<$help)"}
 else
   case $command in
-    status | show | exec | shell | login | poweroff | stop | reboot | restart | terminate | kill | pause | resume | \
+    status | show | exec | shell | login | poweroff | stop | reboot | restart | terminate | kill | forget | pause | resume | \
       copy-to | copy-from | bind | bind-volume | unbind-volume)
       compadd -- ${${(f)"$(machinectl --no-pager --no-legend list 2>/dev/null)"}%% *}
       ;;

@@ -83,6 +83,11 @@ func (c *Client) Terminate(ctx context.Context, name string) error {
 	return c.call(ctx, name, machineName+".Terminate", c.interactively(map[string]any{"name": name}), nil)
 }
 
+// Unregister makes machined forget a machine, whose processes go on.
+func (c *Client) Unregister(ctx context.Context, name string) error {
+	return c.call(ctx, name, machineName+".Unregister", c.interactively(map[string]any{"name": name}), nil)
+}
+
 // Kill sends a signal to processes of a machine; whom may be empty for all.
 func (c *Client) Kill(ctx context.Context, name string, whom machined.KillWhom, sig syscall.Signal) error {
 	in := c.interactively(map[string]any{"name": name, "signal": int(sig)})

@@ -71,6 +71,9 @@ func TestBusClientMachines(t *testing.T) {
 	if err := c.Terminate(t.Context(), "m1"); !errors.Is(err, machined.ErrNoSuchMachine) {
 		t.Errorf("terminate nobody: %v", err)
 	}
+	if err := c.Unregister(t.Context(), "m1"); !errors.Is(err, machined.ErrNoSuchMachine) {
+		t.Errorf("forget nobody: %v", err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	never, err := c.Removal(ctx, "none")
 	if err != nil {

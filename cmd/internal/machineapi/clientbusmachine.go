@@ -112,6 +112,11 @@ func (c *BusClient) Terminate(ctx context.Context, name string) error {
 	return c.manager(ctx, name, "TerminateMachine", nil, name)
 }
 
+// Unregister makes machined forget a machine, whose processes go on.
+func (c *BusClient) Unregister(ctx context.Context, name string) error {
+	return c.manager(ctx, name, "UnregisterMachine", nil, name)
+}
+
 // Kill sends a signal to processes of a machine; whom may be empty for all.
 func (c *BusClient) Kill(ctx context.Context, name string, whom machined.KillWhom, sig syscall.Signal) error {
 	return c.manager(ctx, name, "KillMachine", nil, name, string(whom), int32(sig))
