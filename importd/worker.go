@@ -9,9 +9,11 @@ import (
 	"strings"
 	"syscall"
 
+	"berth/importd/cage"
 	"berth/transfer/verify"
 
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 )
 
 // stderrMax is how much of a worker's last words is kept: a Go trace begins
@@ -82,16 +84,23 @@ func (r *Request) streams(null *os.File) (stdin, stdout *os.File) {
 	return stdin, stdout
 }
 
+// workerCapabilities are what any worker keeps, makes namespaces with, and needs to
+// drop the rest.
+var workerCapabilities = append([]cap.Value{cap.LINUX_IMMUTABLE, cap.SYS_ADMIN, cap.SETPCAP}, imageCapabilities...)
+
 // startConfined starts this binary anew. Where the host does not let us make
 // namespaces, the child goes without: its cage refuses it the network all the same.
-func startConfined(argv []string, attr *os.ProcAttr) (*os.Process, error) {
+func startConfined(argv []string, attr *os.ProcAttr) (process *os.Process, err error) {
 	const self = "/proc/self/exe"
 	attr.Dir = "/"
-	process, err := os.StartProcess(self, argv, attr)
-	if errors.Is(err, syscall.EPERM) && attr.Sys.Cloneflags != 0 {
-		attr.Sys.Cloneflags = 0
+	err = cage.Bound(workerCapabilities, func() (err error) {
 		process, err = os.StartProcess(self, argv, attr)
-	}
+		if errors.Is(err, syscall.EPERM) && attr.Sys.Cloneflags != 0 {
+			attr.Sys.Cloneflags = 0
+			process, err = os.StartProcess(self, argv, attr)
+		}
+		return err
+	})
 	return process, err
 }
 

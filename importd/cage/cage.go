@@ -126,6 +126,9 @@ func dropBounding(now, kept *cap.Set) error {
 		if keep, err := kept.GetFlag(cap.Permitted, v); err != nil || keep {
 			continue
 		}
+		if has, err := cap.GetBound(v); err == nil && !has {
+			continue // [Bound] did
+		}
 		if err := cap.DropBound(v); err != nil {
 			return fmt.Errorf("drop %s from the bounding set: %w", v, err)
 		}
