@@ -97,15 +97,16 @@ func (g *Guard) run(options Options) {
 	in := newPump(g.bus, g.near, new(sync.Mutex))
 	in.size, in.judge = options.judgeSize, options.judge
 	in.refused = func(m *message, r error) []byte { return g.refuse(m, r, refusals) }
-	// The end of one direction is that of the other.
 	g.wg.Go(func() {
 		g.ended("read from the bus", in.run())
 		close(refusals)
-		_ = g.near.Close()
+		// The library closes its end then. Ours stays open: there may be messages
+		// in it that were sent before.
+		_ = g.near.CloseWrite()
 	})
 	g.wg.Go(func() {
 		g.ended("write to the bus", newPump(g.near, g.bus, &out).run())
-		_ = g.bus.Close()
+		_, _ = g.near.Close(), g.bus.Close()
 	})
 	// Not by the reader itself: it must not wait for a bus that waits for it.
 	g.wg.Go(func() {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 )
 
 // strange gives a guard and the end of a bus that does what the test does.
@@ -288,6 +289,37 @@ func TestStuckBus(t *testing.T) {
 	g.Close()
 	if _, err := io.Copy(io.Discard, bus); err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		t.Error(err)
+	}
+}
+
+// What was sent before the end goes out, also if something comes in after it.
+func TestLateMessagesLoseNothing(t *testing.T) {
+	g, bus := strange(t, Options{})
+	client := begin(t, g, bus)
+	m := little("", nil, 0)
+	begun, _ := fillUp(t, client, m) // more than the relay holds by itself
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, bus, m)
+	awaitTaken(t, bus)
+	got, err := io.Copy(io.Discard, bus)
+	if want := int64(begun-1) * int64(len(m)); got < want || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%d bytes went out, want %d: %v", got, want, err)
+	}
+}
+
+// awaitTaken waits until everything that was written is read.
+func awaitTaken(t *testing.T, conn *net.UnixConn) {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for queued := 1; queued > 0; time.Sleep(time.Millisecond) {
+		if err := raw.Control(func(fd uintptr) { queued, err = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) }); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
