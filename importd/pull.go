@@ -215,13 +215,13 @@ func (p *pulling) spool() string {
 }
 
 // abandon closes a download that failed. Its spool stays for the next attempt
-// unless its content is what failed.
+// unless its content is what failed, or the disk is full: then it would keep it so.
 func (p *pulling) abandon(d *fetch.Download, err error) error {
 	if d == nil {
 		return err
 	}
 	var side *transfer.Error
-	if errors.As(err, &side) && side.Side == transfer.Sink && !isDiskFull(err) {
+	if isDiskFull(err) || errors.As(err, &side) && side.Side == transfer.Sink {
 		return errors.Join(err, d.Discard())
 	}
 	return errors.Join(err, d.Close())
