@@ -51,7 +51,7 @@ func openHost(ctx context.Context, p place, log *slog.Logger) (_ *host, err erro
 // openUnits picks what groups processes; nil if this host has nothing. Beside a
 // service manager nobody else may make cgroups, and nor may a user.
 func openUnits(ctx context.Context, p place, log *slog.Logger) (machined.Units, error) {
-	if st, err := os.Lstat(p.booted); err == nil && st.IsDir() {
+	if _, err := os.Lstat(p.booted); err == nil {
 		backend, err := systemd.New(ctx, systemd.Options{Address: p.busAddress, Logger: log})
 		if err == nil {
 			return backend, nil
