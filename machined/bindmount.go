@@ -189,7 +189,7 @@ func makeEntry(root *os.File, at, name string, owner uint32, last, isDir bool) (
 }
 
 // giveTo changes the owner of an entry that was just made. Something that the
-// machine has mounted over it meanwhile stays as it is.
+// machine has mounted over it or moved into its place meanwhile stays as it is.
 func giveTo(dir *os.File, name string, owner uint32) error {
 	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -200,13 +200,28 @@ func giveTo(dir *os.File, name string, owner uint32) error {
 	if err := unix.Statx(int(dir.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &above); err != nil {
 		return err
 	}
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &made); err != nil {
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID|unix.STATX_BASIC_STATS, &made); err != nil {
 		return err
 	}
-	if above.Mnt_id != made.Mnt_id || above.Dev_major != made.Dev_major || above.Dev_minor != made.Dev_minor {
+	if !isNew(made) || above.Mnt_id != made.Mnt_id || above.Dev_major != made.Dev_major || above.Dev_minor != made.Dev_minor {
 		return fmt.Errorf("%s: %w", name, unix.EBUSY)
 	}
 	return unix.Fchownat(fd, "", int(owner), int(owner), unix.AT_EMPTY_PATH)
+}
+
+// isNew says whether an entry can be one that the host's root has just made: an
+// empty file, or a directory without others in it.
+func isNew(st unix.Statx_t) bool {
+	if st.Uid != 0 {
+		return false
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return st.Size == 0 && st.Nlink == 1
+	case unix.S_IFDIR:
+		return st.Nlink <= 2
+	}
+	return false
 }
 
 // explainOverflow tells what the kernel means when the host's root cannot make
