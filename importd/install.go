@@ -116,8 +116,15 @@ func (s *stage) name(ctx context.Context, pending *images.Pending, name string, 
 // be called in any case.
 func (s *stage) lockReplaced(ctx context.Context) (release func() error, err error) {
 	nothing := func() error { return nil }
-	old, err := s.store.Find(ctx, s.Request.Class, s.Request.Local)
-	if errors.Is(err, images.ErrNotFound) || err == nil && filepath.Dir(old.Path) != s.Request.ImageRoot {
+	root, err := filepath.EvalSymlinks(s.Request.ImageRoot)
+	if errors.Is(err, os.ErrNotExist) {
+		return nothing, nil
+	} else if err != nil {
+		return nothing, fmt.Errorf("find the image root: %w", err)
+	}
+	old, err := s.rootStore().Find(ctx, s.Request.Class, s.Request.Local)
+	// A symlink or a directory of versions is replaced, not the image that it leads to.
+	if errors.Is(err, images.ErrNotFound) || err == nil && filepath.Dir(old.Path) != root {
 		return nothing, nil
 	} else if err != nil {
 		return nothing, err
@@ -127,6 +134,15 @@ func (s *stage) lockReplaced(ctx context.Context) (release func() error, err err
 		return nothing, fmt.Errorf("replace image %q: %w (%w)", s.Request.Local, err, unix.EBUSY)
 	}
 	return lock.Release, nil
+}
+
+// rootStore sees the image root alone. Nothing else is replaced, and nothing else
+// can be looked into from within the cage.
+func (s *stage) rootStore() *images.Store {
+	places := s.Locations
+	places.Search = map[images.Class][]string{s.Request.Class: {s.Request.ImageRoot}}
+	places.Host = false
+	return images.NewStore(places)
 }
 
 // removeOtherForms removes an image of the same name that is of another form: a
