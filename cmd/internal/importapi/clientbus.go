@@ -41,27 +41,29 @@ func (c *BusClient) Close() error { return c.close() }
 // knows no image root here.
 func (c *BusClient) Pull(ctx context.Context, p PullParameters) iter.Seq2[Update, error] {
 	method := map[Form]string{FormRaw: "PullRaw", FormTar: "PullTar"}[p.Type]
+	s := starting{kind: "pull-" + string(p.Type), remote: p.Remote}
 	flags := flagIf(p.Force, flagForce) | flagIf(p.ReadOnly, flagReadOnly) | flagIf(p.KeepDownload, flagKeepDownload)
 	if p.Class == images.ClassMachine && flags&^flagForce == 0 {
-		return c.follow(ctx, method, p.Remote, p.Local, string(p.Verify), p.Force)
+		return c.follow(ctx, s.by(method, p.Remote, p.Local, string(p.Verify), p.Force))
 	}
-	return c.follow(ctx, method+"Ex", p.Remote, p.Local, string(p.Class), string(p.Verify), flags)
+	return c.follow(ctx, s.by(method+"Ex", p.Remote, p.Local, string(p.Class), string(p.Verify), flags))
 }
 
 // PullOCI starts a pull from a container registry.
 func (c *BusClient) PullOCI(ctx context.Context, p OCIParameters) iter.Seq2[Update, error] {
 	flags := flagIf(p.Force, flagForce) | flagIf(p.ReadOnly, flagReadOnly)
-	return c.follow(ctx, "PullOci", p.Reference, p.Local, string(p.Class), flags)
+	s := starting{kind: "pull-oci", remote: p.Reference}
+	return c.follow(ctx, s.by("PullOci", p.Reference, p.Local, string(p.Class), flags))
 }
 
 // Import starts an import of a file, pipe or directory.
 func (c *BusClient) Import(ctx context.Context, p ImportParameters, file *os.File) iter.Seq2[Update, error] {
 	method := map[Form]string{FormRaw: "ImportRaw", FormTar: "ImportTar", FormFS: "ImportFileSystem"}[p.Type]
 	if p.Class == images.ClassMachine {
-		return c.follow(ctx, method, dbus.UnixFD(file.Fd()), p.Local, p.Force, p.ReadOnly)
+		return c.follow(ctx, starting{}.by(method, dbus.UnixFD(file.Fd()), p.Local, p.Force, p.ReadOnly))
 	}
 	flags := flagIf(p.Force, flagForce) | flagIf(p.ReadOnly, flagReadOnly)
-	return c.follow(ctx, method+"Ex", dbus.UnixFD(file.Fd()), p.Local, string(p.Class), flags)
+	return c.follow(ctx, starting{}.by(method+"Ex", dbus.UnixFD(file.Fd()), p.Local, string(p.Class), flags))
 }
 
 // Export starts an export to a file or pipe.
@@ -72,9 +74,9 @@ func (c *BusClient) Export(ctx context.Context, p ExportParameters, file *os.Fil
 		format = string(compress.None)
 	}
 	if p.Class == images.ClassMachine {
-		return c.follow(ctx, method, p.Local, dbus.UnixFD(file.Fd()), format)
+		return c.follow(ctx, starting{}.by(method, p.Local, dbus.UnixFD(file.Fd()), format))
 	}
-	return c.follow(ctx, method+"Ex", p.Local, string(p.Class), dbus.UnixFD(file.Fd()), format, uint64(0))
+	return c.follow(ctx, starting{}.by(method+"Ex", p.Local, string(p.Class), dbus.UnixFD(file.Fd()), format, uint64(0)))
 }
 
 // Cancel asks a transfer to end.

@@ -12,17 +12,24 @@ import (
 
 // call calls a method of the manager and returns what it answers.
 func (c *BusClient) call(ctx context.Context, method string, args ...any) ([]any, error) {
+	reply, _, err := c.ask(ctx, method, args...)
+	return reply, err
+}
+
+// ask is call that also tells where among all that comes over the bus the answer
+// stands.
+func (c *BusClient) ask(ctx context.Context, method string, args ...any) ([]any, dbus.Sequence, error) {
 	request := bus.Request{
 		Service: BusName, Path: managerPath, Interface: managerName, Method: method, Args: args, Interactive: c.Interactive,
 	}
 	reply := request.Send(ctx, c.conn)
 	switch {
 	case reply.Err == nil:
-		return reply.Body, nil
+		return reply.Body, reply.ResponseSequence, nil
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return nil, dbus.NoSequence, context.Cause(ctx)
 	}
-	return nil, saidByImportd(method, reply.Err)
+	return nil, dbus.NoSequence, saidByImportd(method, reply.Err)
 }
 
 // callError is what importd answered instead of doing something.

@@ -17,9 +17,12 @@ const signalsQueued = 4096
 // errGone means that the importd which did a transfer has left the bus.
 var errGone = errors.New("importd has ended, and with it the transfer")
 
-// follow calls a method that starts a transfer and yields what it reports. The
-// client listens before it calls: a transfer may be over when its id is known.
-func (c *BusClient) follow(ctx context.Context, method string, args ...any) iter.Seq2[Update, error] {
+// errBusClosed means that nothing more will be heard of any transfer.
+var errBusClosed = errors.New("the bus has closed the connection")
+
+// follow starts a transfer and yields what it reports. The client listens before
+// it calls: a transfer may be over when its id is known.
+func (c *BusClient) follow(ctx context.Context, s starting) iter.Seq2[Update, error] {
 	return func(yield func(Update, error) bool) {
 		signals, stop, err := c.listen(ctx)
 		if err != nil {
@@ -27,20 +30,17 @@ func (c *BusClient) follow(ctx context.Context, method string, args ...any) iter
 			return
 		}
 		defer stop()
-		var id uint32
-		var path dbus.ObjectPath
-		reply, err := c.call(ctx, method, args...)
-		if err == nil {
-			err = dbus.Store(reply, &id, &path)
+		w, err := c.begin(ctx, s, signals, yield)
+		if errors.Is(err, errLeft) {
+			return
 		}
 		if err != nil {
 			yield(Update{}, err)
 			return
 		}
-		if !yield(Update{ID: id}, nil) {
+		if !yield(Update{ID: w.id}, nil) {
 			return
 		}
-		w := watch{id: id, path: path}
 		for {
 			select {
 			case <-ctx.Done():
@@ -98,6 +98,9 @@ const priorityMask = 7
 type watch struct {
 	id   uint32
 	path dbus.ObjectPath
+	// begun is where the answer stands that gave the id. What stands before it and
+	// tells an end is of an importd that has ended since.
+	begun dbus.Sequence
 	// reason is the last error that the transfer told.
 	reason string
 }
@@ -106,7 +109,7 @@ type watch struct {
 // signal says of the transfer, whether that is over, and why it failed.
 func (w *watch) see(s *dbus.Signal, ok bool) (u Update, over bool, err error) {
 	if !ok {
-		return u, true, errors.New("the bus has closed the connection")
+		return u, true, errBusClosed
 	}
 	switch s.Name {
 	case transferName + ".LogMessage":
@@ -125,19 +128,31 @@ func (w *watch) see(s *dbus.Signal, ok bool) (u Update, over bool, err error) {
 			u.Progress = &share
 		}
 	case managerName + ".TransferRemoved":
-		var id uint32
-		var path dbus.ObjectPath
-		var result string
-		if dbus.Store(s.Body, &id, &path, &result) == nil && id == w.id {
+		if id, result := removed(s); id == w.id && s.Sequence >= w.begun {
 			return u, true, w.end(result)
 		}
 	case busInterface + "." + ownerChanged:
-		var name, old, next string
-		if dbus.Store(s.Body, &name, &old, &next) == nil && old != "" {
+		if hasEnded(s) && s.Sequence >= w.begun {
 			return u, true, errGone
 		}
 	}
 	return u, false, nil
+}
+
+// removed reads TransferRemoved. Of what is something else the id is 0, which no
+// transfer has.
+func removed(s *dbus.Signal) (id uint32, result string) {
+	var path dbus.ObjectPath
+	if s.Name != managerName+".TransferRemoved" || dbus.Store(s.Body, &id, &path, &result) != nil {
+		return 0, ""
+	}
+	return id, result
+}
+
+// hasEnded says whether a signal tells that importd has left the bus.
+func hasEnded(s *dbus.Signal) bool {
+	var name, old, next string
+	return s.Name == busInterface+"."+ownerChanged && dbus.Store(s.Body, &name, &old, &next) == nil && old != ""
 }
 
 // end is the error behind the result of a transfer.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,8 +39,10 @@ type host struct {
 	dir     string // holds the socket of the bus
 	root    string // the image root of machines
 	stopBus func()
-	manager *importd.Manager
-	conn    *dbus.Conn // a client
+	// leaveBus ends the service on the bus; transfers go on.
+	leaveBus func()
+	manager  *importd.Manager
+	conn     *dbus.Conn // a client
 }
 
 func newHost(t *testing.T) *host {
@@ -92,12 +95,13 @@ func (h *host) serve(s *importapi.Service) {
 	done := make(chan error, 1)
 	b := s.NewBus(bus.Config{Address: h.address})
 	go func() { done <- b.Run(ctx) }()
-	h.t.Cleanup(func() {
+	h.leaveBus = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			h.t.Error(err)
 		}
 	})
+	h.t.Cleanup(h.leaveBus)
 	h.conn = h.connect()
 	h.awaitName()
 }
