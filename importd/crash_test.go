@@ -3,6 +3,7 @@ package importd_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,8 +21,8 @@ import (
 )
 
 // daemonVariable makes the test binary a small daemon below the given directory:
-// it pulls one URL, says when it is half way, and at the end the peak memory of
-// its largest descendant.
+// it carries out one request, a JSON argument whose file is descriptor 3, and says
+// when it is half way.
 const daemonVariable = "BERTH_TEST_DAEMON"
 
 func smallDaemon(dir string) error {
@@ -30,8 +31,13 @@ func smallDaemon(dir string) error {
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	events := m.Subscribe()
-	r := pullTar(os.Args[1])
-	r.Class = images.ClassMachine
+	var r importd.Request
+	if err := json.Unmarshal([]byte(os.Args[1]), &r); err != nil {
+		return err
+	}
+	if !r.Kind.Pull() {
+		r.File = os.NewFile(3, "file")
+	}
 	if _, err := m.Start(r); err != nil {
 		return err
 	}
@@ -44,11 +50,6 @@ func smallDaemon(dir string) error {
 			fmt.Println("half way")
 		case e.Kind == importd.EventRemoved:
 			m.Close()
-			var usage syscall.Rusage
-			if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &usage); err != nil {
-				return err
-			}
-			fmt.Println("peak", usage.Maxrss)
 			return e.Err
 		}
 	}
@@ -56,10 +57,19 @@ func smallDaemon(dir string) error {
 
 // daemonFor returns a daemon that is not started yet, over the host's
 // directories.
-func (h *host) daemonFor(url string) *exec.Cmd {
-	cmd := exec.CommandContext(h.t.Context(), "/proc/self/exe", url)
+func (h *host) daemonFor(r importd.Request) *exec.Cmd {
+	h.t.Helper()
+	r.Class = images.ClassMachine
+	text, err := json.Marshal(r)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(h.t.Context(), "/proc/self/exe", string(text))
 	cmd.Env = append(os.Environ(), daemonVariable+"="+strings.TrimSuffix(h.root, "/var/lib/machines"))
 	cmd.Stderr = os.Stderr
+	if r.File != nil {
+		cmd.ExtraFiles = []*os.File{r.File}
+	}
 	return cmd
 }
 
@@ -73,7 +83,7 @@ func TestDaemonIsKilled(t *testing.T) {
 		faultserver.Answer{Body: archive, ETag: `"1"`, Ranges: faultserver.RangesOn, Fault: faultserver.Stall, At: half},
 		faultserver.Answer{Body: archive, ETag: `"1"`, Ranges: faultserver.RangesOn})
 
-	cmd := h.daemonFor(server.URL("/foo.tar"))
+	cmd := h.daemonFor(pullTar(server.URL("/foo.tar")))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
