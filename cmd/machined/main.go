@@ -24,7 +24,7 @@ var version = "unknown"
 
 func main() {
 	if filepath.Base(os.Args[0]) == diskread.Name {
-		os.Exit(diskread.Main(os.Args[1:]))
+		os.Exit(diskread.Main())
 	}
 	if err := run(os.Args); err != nil {
 		fmt.Fprintf(os.Stderr, "machined: %v\n", err)

@@ -1,7 +1,6 @@
 package diskread
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,31 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
+	"berth/images/errand"
 	"berth/images/inside"
 	"berth/images/partition"
 )
 
-// diskFD is where the process has the disk.
-const diskFD = 3
-
 // Main is the whole life of the process; the result is its exit status.
-func Main(paths []string) int {
-	disk := os.NewFile(diskFD, "disk")
-	if disk == nil {
-		fmt.Fprintln(os.Stderr, "no disk was handed over")
-		return 1
+func Main() int {
+	var paths []string
+	if _, err := errand.Receive(&paths); err != nil {
+		return errand.Reply(nil, err)
 	}
-	var r result
-	files, err := read(disk, paths)
-	if err != nil {
-		r.Error, r.Unreadable = err.Error(), errors.Is(err, ErrUnreadable) || errors.Is(err, partition.ErrNoRoot)
+	files, err := read(os.NewFile(errand.FirstFile, "disk"), paths)
+	if errors.Is(err, partition.ErrNoRoot) {
+		err = fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	r.Files = files
-	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
+	return errand.Reply(files, err, ErrUnreadable)
 }
 
 func read(disk *os.File, paths []string) (files map[string][]byte, err error) {
@@ -81,7 +71,7 @@ func read(disk *os.File, paths []string) (files map[string][]byte, err error) {
 
 // limitResources keeps a process that lost its way from doing so for long.
 func limitResources() error {
-	for which, value := range map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: 64, unix.RLIMIT_CPU: 20} {
+	for which, value := range map[int]uint64{unix.RLIMIT_NOFILE: 64, unix.RLIMIT_CPU: 20} {
 		if err := unix.Setrlimit(which, &unix.Rlimit{Cur: value, Max: value}); err != nil {
 			return fmt.Errorf("limit resources: %w", err)
 		}

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == diskread.Name {
-		os.Exit(diskread.Main(os.Args[1:]))
+		os.Exit(diskread.Main())
 	}
 	goleak.VerifyTestMain(m)
 }
