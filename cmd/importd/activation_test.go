@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"testing"
-	"time"
 
 	"berth/cmd/internal/importapi"
 	"berth/fixtures/ownhost"
@@ -30,33 +29,18 @@ func TestSocketActivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close() //nolint:errcheck // the daemon has a copy
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: b.path("notify")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close() //nolint:errcheck // all was read
-	if err := manager.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	told := func() string {
-		text := make([]byte, 4096)
-		n, err := manager.Read(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text[:n])
-	}
+	notices := ownhost.Listen(t)
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", "LISTEN_PID=$$ exec "+b.path("importd"))
-	cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=varlink", "NOTIFY_SOCKET="+b.path("notify"), "WATCHDOG_USEC=1000000")
+	cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=varlink", "WATCHDOG_USEC=1000000")
 	cmd.ExtraFiles = []*os.File{socket}
 	client, err := importapi.Dial(t.Context(), b.path("socket")) // before there is a daemon
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := notices.From(cmd).Start(); err != nil {
 		t.Fatal(err)
 	}
-	if got := told(); got != "READY=1" {
+	if got := notices.Next(); got != "READY=1" {
 		t.Errorf("first told %q", got)
 	}
 	list, err := client.ListTransfers(t.Context(), "")
@@ -64,7 +48,7 @@ func TestSocketActivation(t *testing.T) {
 		t.Errorf("transfers %v, %v", list, err)
 	}
 	alive := 0
-	for got := told(); got != "STOPPING=1"; got = told() {
+	for got := notices.Next(); got != "STOPPING=1"; got = notices.Next() {
 		if got != "WATCHDOG=1" {
 			t.Errorf("told %q", got)
 		}

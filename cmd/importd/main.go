@@ -88,9 +88,10 @@ func serve(ctx context.Context, o daemon.Options, p place) error {
 	if err != nil {
 		return err
 	}
-	log.Info("importd is ready", "version", version)
-	services := append(server.Services(listeners), keepBusy(manager, idle), messageBus.Run)
-	return daemon.Run(ctx, log, idle, services...)
+	return daemon.Program{
+		Name: "importd", Version: version, Log: log, Idle: idle, Bus: messageBus,
+		Services: append(server.Services(listeners), keepBusy(manager, idle)),
+	}.Run(ctx)
 }
 
 // listen returns the socket of the service manager, or binds its name.

@@ -70,8 +70,10 @@ func serve(ctx context.Context, o daemon.Options, p place) (err error) {
 	if err != nil {
 		return err
 	}
-	log.Info("machined is ready", "version", version)
-	return daemon.Run(ctx, log, idle, append(services, keepBusy(host.manager, idle), messageBus.Run)...)
+	return daemon.Program{
+		Name: "machined", Version: version, Log: log, Idle: idle, Bus: messageBus,
+		Services: append(services, keepBusy(host.manager, idle)),
+	}.Run(ctx)
 }
 
 // idle measures how long there has been nothing to do. The system's daemon always

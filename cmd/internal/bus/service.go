@@ -35,13 +35,16 @@ type Service struct {
 	config Config
 	log    *slog.Logger
 
+	tried     chan struct{}
+	onceTried sync.Once
+
 	mu      sync.Mutex
 	session *session
 }
 
 // New makes a service that [Service.Run] connects.
 func New(c Config) *Service {
-	s := &Service{config: c, log: c.Logger}
+	s := &Service{config: c, log: c.Logger, tried: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -73,6 +76,7 @@ func (s *Service) Run(ctx context.Context) error {
 	delay, last := firstWait, ""
 	for ctx.Err() == nil {
 		err := s.serveOnce(ctx)
+		s.hasTried()
 		switch text := fmt.Sprint(err); {
 		case ctx.Err() != nil:
 		case err == nil:
@@ -93,6 +97,12 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Tried is closed when the name is owned for the first time, or when the first
+// attempt to own it has failed.
+func (s *Service) Tried() <-chan struct{} { return s.tried }
+
+func (s *Service) hasTried() { s.onceTried.Do(func() { close(s.tried) }) }
 
 // serveOnce returns nil after a connection that worked has ended.
 func (s *Service) serveOnce(ctx context.Context) error {
@@ -122,6 +132,7 @@ func (s *Service) serveOnce(ctx context.Context) error {
 		s.config.Connected(conn)
 	}
 	s.log.Info("on the message bus", "name", s.config.Name)
+	s.hasTried()
 	<-sess.ctx.Done()
 	s.set(nil)
 	if err := sess.close(); err != nil {

@@ -37,6 +37,10 @@ func (s *Service) NewBus(c bus.Config) *Bus {
 // Conn is the connection to the bus while there is one, else nil.
 func (b *Bus) Conn() *dbus.Conn { return b.service.Conn() }
 
+// Tried is closed when the name on the bus is owned for the first time, or when the
+// first attempt to own it has failed.
+func (b *Bus) Tried() <-chan struct{} { return b.service.Tried() }
+
 // Run serves calls and sends signals until ctx ends, whenever there is a bus.
 func (b *Bus) Run(ctx context.Context) error {
 	events := b.api.Manager.Subscribe()
