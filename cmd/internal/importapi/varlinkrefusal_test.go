@@ -181,6 +181,9 @@ func TestErrorsOverVarlink(t *testing.T) {
 	if !errors.Is(err, unix.EOPNOTSUPP) || !strings.Contains(err.Error(), "PullOci is not supported") {
 		t.Errorf("a registry: %v", err)
 	}
+	if _, err := raw.Call(t.Context(), "io.systemd.Import.Pull", pull("type", "oci"), nil); !errors.Is(err, unix.EOPNOTSUPP) {
+		t.Errorf("a registry, by the interface of systemd: %v", err)
+	}
 	if list := manager.List(); len(list) > 0 {
 		t.Errorf("something runs: %v", list)
 	}
