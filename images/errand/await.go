@@ -13,7 +13,7 @@ import (
 // await waits for the end of the process, or ends it when ctx does or when it
 // does nothing any more.
 func (p *process) await(ctx context.Context, e Errand) error {
-	cause, ended := p.watch(ctx, e.Stall)
+	ended, cause := p.watch(ctx, e.Stall)
 	if ended {
 		return p.end(cause)
 	}
@@ -23,25 +23,25 @@ func (p *process) await(ctx context.Context, e Errand) error {
 	if errors.Is(cause, ErrStalled) {
 		grace = 0 // nor will it do that
 	}
-	if waited, ok := p.within(grace); ok {
+	if ok, waited := p.within(grace); ok {
 		return errors.Join(err, because(cause, waited, p.said()))
 	}
 	// It may have ended by now, which await sees below.
 	_ = p.cmd.Process.Kill()
-	if waited, ok := p.within(killLimit); ok {
+	if ok, waited := p.within(killLimit); ok {
 		return errors.Join(err, because(cause, waited, p.said()))
 	}
 	return errors.Join(ErrHangs, cause, err) // it may write still: what it said is not to be read
 }
 
 // watch returns how the process ended, or why it has to.
-func (p *process) watch(ctx context.Context, stall time.Duration) (cause error, ended bool) {
+func (p *process) watch(ctx context.Context, stall time.Duration) (ended bool, cause error) {
 	if stall == 0 {
 		select {
 		case err := <-p.done:
-			return err, true
+			return true, err
 		case <-ctx.Done():
-			return context.Cause(ctx), false
+			return false, context.Cause(ctx)
 		}
 	}
 	tick := time.NewTicker(stall)
@@ -49,13 +49,13 @@ func (p *process) watch(ctx context.Context, stall time.Duration) (cause error, 
 	for seen := ""; ; {
 		select {
 		case err := <-p.done:
-			return err, true
+			return true, err
 		case <-ctx.Done():
-			return context.Cause(ctx), false
+			return false, context.Cause(ctx)
 		case <-tick.C:
 			now := activity(p.cmd.Process.Pid)
 			if now == seen && now != "" {
-				return fmt.Errorf("%w: %v", ErrStalled, stall), false
+				return false, fmt.Errorf("%w: %v", ErrStalled, stall)
 			}
 			seen = now
 		}
@@ -82,14 +82,14 @@ func activity(pid int) string {
 }
 
 // within waits for the end of the process for a while.
-func (p *process) within(limit time.Duration) (err error, ended bool) {
+func (p *process) within(limit time.Duration) (ended bool, err error) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case err := <-p.done:
-		return err, true
+		return true, err
 	case <-timer.C:
-		return nil, false
+		return false, nil
 	}
 }
 
