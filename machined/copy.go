@@ -2,15 +2,14 @@ package machined
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"berth/images/copytree"
+	"berth/machined/apart"
 	"berth/machined/nsenter"
 )
 
@@ -57,7 +56,8 @@ func (r CopyRequest) check() (CopyRequest, error) {
 // (EPERM).
 //
 // It is an operation: [ErrTooManyOperations], and it ends with the container
-// ([ErrNoSuchMachine]). Anything but a container is [ErrNotSupported].
+// ([ErrNoSuchMachine]), or when it has not moved for two minutes. Anything but a
+// container is [ErrNotSupported].
 func (m *Manager) CopyFrom(ctx context.Context, name string, r CopyRequest) error {
 	return m.copy(ctx, name, r, true)
 }
@@ -69,43 +69,21 @@ func (m *Manager) CopyTo(ctx context.Context, name string, r CopyRequest) error 
 	return m.copy(ctx, name, r, false)
 }
 
-// place is a name in an open directory.
-type place struct {
-	dir  *os.File
-	name string
-}
-
 func (m *Manager) copy(ctx context.Context, name string, r CopyRequest, out bool) error {
 	r, err := r.check()
 	if err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
-	hostPath, guestPath := r.Source, r.Destination
+	request := apart.CopyRequest{Host: r.Source, Guest: r.Destination, Out: out, Replace: r.Replace}
 	if out {
-		hostPath, guestPath = guestPath, hostPath
+		request.Host, request.Guest = request.Guest, request.Host
 	}
 	what := fmt.Sprintf("copy %s to %s", r.Source, r.Destination)
-	return m.operateIn(ctx, what, name, func(ctx context.Context, _ Machine, leader *Process) (err error) {
-		owner, err := newOwner(leader.target(), out)
-		if err != nil {
+	return m.operateIn(ctx, what, name, func(ctx context.Context, machine Machine, leader *Process) (err error) {
+		if request.Owner, err = newOwner(leader.target(), out); err != nil {
 			return err
 		}
-		host, err := hostPlace(hostPath)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, host.dir.Close()) }()
-		guest, err := guestPlace(leader, guestPath)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, guest.dir.Close()) }()
-		from, to := host, guest
-		if out {
-			from, to = guest, host
-		}
-		options := copytree.MergeOptions{Replace: r.Replace, Owner: owner}
-		return explainOverflow(copytree.Merge(ctx, from.dir, from.name, to.dir, to.name, options))
+		return explain(m.apart.Copy(ctx, machine.apart(leader), request))
 	})
 }
 
@@ -127,26 +105,4 @@ func newOwner(t nsenter.Target, out bool) (*copytree.Owner, error) {
 		return &copytree.Owner{UID: shift, GID: shift}, nil
 	}
 	return nil, nil
-}
-
-// hostPlace opens the directory of a path of the host.
-func hostPlace(name string) (place, error) {
-	dir, base := path.Split(path.Clean(name))
-	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return place{}, &os.PathError{Op: "open", Path: dir, Err: err}
-	}
-	return place{os.NewFile(uintptr(fd), dir), base}, nil
-}
-
-// guestPlace opens the directory of a path of the machine, within its root.
-func guestPlace(leader *Process, name string) (_ place, err error) {
-	root, err := leader.target().Root()
-	if err != nil {
-		return place{}, err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	dir, base := path.Split(path.Clean(name))
-	f, err := nsenter.OpenDir(root, dir)
-	return place{f, base}, err
 }

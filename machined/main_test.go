@@ -5,9 +5,14 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"berth/machined/apart"
 )
 
 func TestMain(m *testing.M) {
+	if os.Args[0] == apart.Name {
+		os.Exit(apart.Main())
+	}
 	if mode := os.Getenv("BERTH_TEST_RUNNER"); mode != "" {
 		os.Exit(actAsRunner(mode, os.Args[1:]))
 	}

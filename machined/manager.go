@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"berth/machined/apart"
 	"berth/machined/runner"
 )
 
@@ -77,6 +78,7 @@ type Manager struct {
 	logs     *runLogs            // nil without a runner
 
 	operations chan struct{} // a token for each operation under way
+	apart      *apart.Crew
 
 	// Work that goes on after a call returned.
 	ctx        context.Context //nolint:containedctx // its end is Close, not a call's
@@ -99,6 +101,7 @@ func New(config Config) (*Manager, error) {
 	m := &Manager{
 		config: config, log: config.Logger, dir: dir, watch: watch, table: newTable(),
 		reserved: map[string]struct{}{}, runs: map[string]*run{}, units: config.Units, operations: make(chan struct{}, maxOperations),
+		apart: apart.NewCrew(),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	if m.units == nil {

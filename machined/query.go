@@ -7,31 +7,15 @@ import (
 	"os"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"berth/images"
 	"berth/machined/nsenter"
 )
 
-// maxOSRelease bounds the file that is read of a machine.
-const maxOSRelease = 256 << 10
-
 // OSRelease reads a machine's os-release(5), in the order of the file. A machine
 // without one is os.ErrNotExist.
 func (m *Manager) OSRelease(ctx context.Context, name string) (fields []images.KeyValue, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	err = m.enter(name, func(_ Machine, t nsenter.Target) (err error) {
-		root, err := t.Root()
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, root.Close()) }()
-		text, err := nsenter.ReadFile(root, "/etc/os-release", maxOSRelease)
-		if errors.Is(err, os.ErrNotExist) {
-			text, err = nsenter.ReadFile(root, "/usr/lib/os-release", maxOSRelease)
-		}
+	err = m.look(ctx, name, func(ctx context.Context, machine Machine, leader *Process) error {
+		text, err := m.apart.OSRelease(ctx, machine.apart(leader))
 		if errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("no OS release information in there: %w", err)
 		}
@@ -47,21 +31,9 @@ func (m *Manager) OSRelease(ctx context.Context, name string) (fields []images.K
 // OpenRootDirectory opens the root directory of a container, or of the host, to
 // look names up in and to list. [ErrNotSupported] for virtual machines.
 func (m *Manager) OpenRootDirectory(ctx context.Context, name string) (dir *os.File, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	err = m.enter(name, func(_ Machine, t nsenter.Target) (err error) {
-		root, err := t.Root()
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, root.Close()) }()
-		fd, err := unix.Openat(int(root.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return fmt.Errorf("open root directory: %w", err)
-		}
-		dir = os.NewFile(uintptr(fd), "/")
-		return nil
+	err = m.look(ctx, name, func(ctx context.Context, machine Machine, leader *Process) (err error) {
+		dir, err = m.apart.RootDirectory(ctx, machine.apart(leader))
+		return err
 	})
 	return dir, err
 }

@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"berth/cmd/internal/bus"
 	"berth/cmd/internal/daemon"
 	"berth/cmd/internal/machineapi"
 	"berth/cmd/internal/polkit"
 	"berth/images/diskread"
+	"berth/machined/apart"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
@@ -23,8 +23,11 @@ import (
 var version = "unknown"
 
 func main() {
-	if filepath.Base(os.Args[0]) == diskread.Name {
+	switch os.Args[0] {
+	case diskread.Name:
 		os.Exit(diskread.Main())
+	case apart.Name:
+		os.Exit(apart.Main())
 	}
 	if err := run(os.Args); err != nil {
 		fmt.Fprintf(os.Stderr, "machined: %v\n", err)

@@ -20,7 +20,7 @@ func Main() int {
 	if _, err := errand.Receive(&paths); err != nil {
 		return errand.Reply(nil, err)
 	}
-	files, err := read(os.NewFile(errand.FirstFile, "disk"), paths)
+	files, err := read(errand.File(0), paths)
 	if errors.Is(err, partition.ErrNoRoot) {
 		err = fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -33,6 +34,12 @@ func Receive(request any) (context.Context, error) {
 		os.Exit(1)
 	}()
 	return ctx, nil
+}
+
+// File is one of the files that the process was given, counted from 0.
+func File(n int) *os.File {
+	const first = 3 // after standard input, output and error
+	return os.NewFile(uintptr(first+n), "file "+strconv.Itoa(n))
 }
 
 // reply is what the process writes.

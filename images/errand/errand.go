@@ -33,7 +33,7 @@ var (
 
 const (
 	// killLimit is how long a killed process may take to end.
-	killLimit = 3 * time.Second
+	killLimit = 2 * time.Second
 	// maxWords is how much is kept of what the process says before it dies, in bytes.
 	maxWords = 4 << 10
 )
@@ -44,7 +44,7 @@ type Errand struct {
 	Name string
 	// Request is what it is to do, as JSON; less than 64 KiB.
 	Request any
-	// Files are its descriptors from [FirstFile] on. They stay the caller's.
+	// Files are those that [File] returns there. They stay the caller's.
 	Files []*os.File
 	// Attr, if set, says how the process is made.
 	Attr *syscall.SysProcAttr
@@ -63,9 +63,6 @@ type Errand struct {
 	// started. That may be after Run has returned, see [ErrHangs].
 	Ended func()
 }
-
-// FirstFile is the first of the descriptors that the process is given.
-const FirstFile = 3
 
 // Run starts the process and waits for its answer, or until ctx ends. It returns
 // the error that the process answered, [ErrHangs], [ErrStalled], the cause of

@@ -1,4 +1,4 @@
-package machined
+package apart
 
 import (
 	"errors"
