@@ -86,6 +86,9 @@ func (m *Manager) begin(r Request, repeated repetition) (t *Transfer, joined boo
 	if err := r.settle(m.config); err != nil {
 		return nil, false, err
 	}
+	if err := r.preparePool(m.config.Locations); err != nil {
+		return nil, false, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {

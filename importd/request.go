@@ -1,6 +1,7 @@
 package importd
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/url"
@@ -159,6 +160,23 @@ func (r *Request) settleRoot(locations images.Locations) error {
 	}
 	if !filepath.IsAbs(r.ImageRoot) || filepath.Clean(r.ImageRoot) != r.ImageRoot {
 		return &InvalidError{"imageRoot", fmt.Sprintf("%q is not an absolute, normalized path", r.ImageRoot)}
+	}
+	return nil
+}
+
+// preparePool makes the directory of machine images, which a host without machines
+// may lack. Where that cannot be, nothing has to be started to find out.
+func (r *Request) preparePool(locations images.Locations) error {
+	if r.Class != images.ClassMachine || r.Kind.Export() || r.ImageRoot != locations.Pool[r.Class] {
+		return nil
+	}
+	// As on any host with systemd: what is in the images is no matter of users.
+	err := os.MkdirAll(r.ImageRoot, 0o700)
+	if errors.Is(err, os.ErrExist) {
+		_, err = os.Stat(r.ImageRoot) // a symlink that leads nowhere
+	}
+	if err != nil {
+		return fmt.Errorf("set up the pool of machine images: %w", err)
 	}
 	return nil
 }

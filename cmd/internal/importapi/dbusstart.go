@@ -25,7 +25,15 @@ const (
 var errNoRegistries = fmt.Errorf("importd has no client for container registries yet: PullOci is not supported (%w)", syscall.EOPNOTSUPP)
 
 // pullOCI is there for clients that look for it.
-func pullOCI(context.Context, *bus.Call, string, string, string, uint64) (uint32, dbus.ObjectPath, error) {
+func pullOCI(_ context.Context, _ *bus.Call, _, local, class string, flags uint64) (uint32, dbus.ObjectPath, error) {
+	if _, err := request(importd.PullTar, class, flags, flagForce|flagReadOnly); err != nil {
+		return 0, "", err
+	}
+	if local != "" {
+		if err := images.ValidName(local); err != nil {
+			return 0, "", &bus.Error{Name: bus.ErrorInvalidArgs, Err: err}
+		}
+	}
 	return 0, "", &bus.Error{Name: bus.ErrorNotSupported, Err: errNoRegistries}
 }
 

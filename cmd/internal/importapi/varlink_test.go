@@ -25,6 +25,12 @@ import (
 // serveVarlink runs importd behind a Varlink socket of the test's own.
 func serveVarlink(t *testing.T, auth importapi.Authorizer) (string, *importd.Manager) {
 	t.Helper()
+	path, service := serveVarlinkWith(t, auth)
+	return path, service.Manager
+}
+
+func serveVarlinkWith(t *testing.T, auth importapi.Authorizer) (string, *importapi.Service) {
+	t.Helper()
 	service := newService(t, auth)
 	server := varlink.NewServer(varlink.Info{Vendor: "test"}, varlink.Options{AcceptFDs: true, CheckReplies: true})
 	if err := service.Varlink(server); err != nil {
@@ -44,7 +50,7 @@ func serveVarlink(t *testing.T, auth importapi.Authorizer) (string, *importd.Man
 			t.Error(err)
 		}
 	})
-	return path, service.Manager
+	return path, service
 }
 
 func dialVarlink(t *testing.T, path string) (*importapi.Client, *varlink.Client) {
