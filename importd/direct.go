@@ -112,10 +112,11 @@ func isRegular(f *os.File) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// openTarget opens what a direct transfer fills and makes it if need be. remove
-// takes away what was made.
-func openTarget(ctx context.Context, r *Request, c *Config) (remove func() error, err error) {
-	nothing := func() error { return nil }
+// openTarget opens what a direct transfer fills and makes it if need be. release
+// must be called at the end, whatever is returned: it takes away what was made if it
+// was not filled.
+func openTarget(ctx context.Context, r *Request, c *Config) (release func(filled bool) error, err error) {
+	nothing := func(bool) error { return nil }
 	d := r.Direct
 	if d == nil || d.Path == "" {
 		return nothing, nil
@@ -132,13 +133,15 @@ func openTarget(ctx context.Context, r *Request, c *Config) (remove func() error
 		open = func(parent *os.File) (bool, error) { return r.openTree(ctx, parent, c.NoSubvolumes) }
 	}
 	made, err := open(parent)
-	if err != nil || !made {
-		return nothing, errors.Join(err, parent.Close())
-	}
-	return func() error { //nolint:contextcheck // it has to go also when ctx has ended
-		err := copytree.Remove(context.Background(), parent, filepath.Base(d.Path))
+	return func(filled bool) (err error) { //nolint:contextcheck // it has to go also when ctx has ended
+		if d.Output != nil {
+			err = d.Output.Close()
+		}
+		if made && !filled {
+			err = errors.Join(err, copytree.Remove(context.Background(), parent, filepath.Base(d.Path)))
+		}
 		return errors.Join(err, parent.Close())
-	}, nil
+	}, err
 }
 
 // openDisk opens a file or block device for writing. It empties none: a transfer

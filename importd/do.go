@@ -18,19 +18,11 @@ func Do(ctx context.Context, c Config, r Request, report func(Event)) (err error
 		return err
 	}
 	if d := r.Direct; d != nil && d.Path != "" {
-		remove, err := openTarget(ctx, &r, &c)
-		defer func() {
-			if d.Output != nil {
-				err = errors.Join(err, d.Output.Close())
-			}
-		}()
-		if err != nil {
-			return errors.Join(err, remove())
+		release, err := openTarget(ctx, &r, &c)
+		if err == nil {
+			err = c.run(ctx, r, report)
 		}
-		if err := c.run(ctx, r, report); err != nil {
-			return errors.Join(err, remove())
-		}
-		return nil
+		return errors.Join(err, release(err == nil))
 	}
 	err = c.run(ctx, r, report)
 	if err != nil && r.ImageRoot != "" {
