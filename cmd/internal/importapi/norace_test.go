@@ -1,0 +1,6 @@
+//go:build !race
+
+package importapi_test
+
+// raceEnabled tells that the race detector makes every process slow to start.
+const raceEnabled = false
