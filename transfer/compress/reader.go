@@ -58,7 +58,7 @@ func (t Tools) decoder(ctx context.Context, f Format, in *bufio.Reader) (io.Read
 	case Gzip:
 		return newGzipReader(in)
 	case Bzip2:
-		return newBzip2Reader(in), nil
+		return newBzip2Reader(in)
 	case XZ:
 		return t.newXZReader(ctx, in)
 	case Zstd:
