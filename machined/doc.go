@@ -52,6 +52,12 @@
 // SUBGROUP, CGROUP, SUPERVISED (the supervisor runs just this machine) and
 // MANAGED (it was started by Start).
 //
+// # File systems of machines
+//
+// They may never answer. What looks into them (copies, bind mounts, os-release,
+// root directories) is done by processes of package apart, which are given up when
+// nobody wants the answer any more.
+//
 // # Units
 //
 // [Units] is the seam to what groups processes: the service manager, or cgroups

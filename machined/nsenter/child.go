@@ -133,7 +133,17 @@ func become(p *plan) {
 	}
 	out := [2]uint32{uint32(message.step), uint32(message.errno)}
 	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, p.fds[fdReport], uintptr(unsafe.Pointer(&out)), 8)
-	for {
-		_, _, _ = syscall.RawSyscall(unix.SYS_EXIT_GROUP, 127, 0, 0)
-	}
+	leave(127)
+}
+
+// leave ends the copy. A filter of system calls may have the call return as if it
+// were done; the copy would go on then, in code that is not meant for it. A fault
+// needs no call: nobody in the copy handles its signal.
+//
+//go:nosplit
+//go:norace
+func leave(status uintptr) {
+	_, _, _ = syscall.RawSyscall(unix.SYS_EXIT_GROUP, status, 0, 0)
+	var nowhere *byte
+	*nowhere = 0
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -42,7 +43,7 @@ func (t Target) Connect(ctx context.Context, name string) (_ *net.UnixConn, err 
 	socket := os.NewFile(uintptr(fd), name)
 	defer func() { err = errors.Join(err, socket.Close()) }()
 	d := &dialer{socket: uintptr(fd), pidfd: t.PIDFD.Fd(), place: uintptr(place), ownUser: foreign&User != 0}
-	if err := d.run(t, foreign); err != nil {
+	if err := d.run(ctx, t, foreign); err != nil {
 		return nil, fmt.Errorf("connect to %s in the guest: %w", name, t.cause(err))
 	}
 	conn, err := net.FileConn(socket)
@@ -74,6 +75,9 @@ func (t Target) socketPlace(name string) (fd int, err error) {
 	return fd, nil
 }
 
+// dialLimit is how long the copy may take, which nothing that it does does.
+const dialLimit = 10 * time.Second
+
 // dialer is what the copy that connects needs to know.
 type dialer struct {
 	socket, pidfd, place uintptr
@@ -92,7 +96,7 @@ const (
 )
 
 // run connects the socket in a copy of the process.
-func (d *dialer) run(t Target, foreign Namespaces) error {
+func (d *dialer) run(ctx context.Context, t Target, foreign Namespaces) error {
 	d.clone = cloneArgs{exitSignal: uint64(unix.SIGCHLD)}
 	var pid uintptr
 	err := onThread(func() error {
@@ -119,25 +123,44 @@ func (d *dialer) run(t Target, foreign Namespaces) error {
 	if err != nil {
 		return err
 	}
-	return collect(int(pid))
+	return collect(ctx, int(pid))
 }
 
-// collect waits for the copy, whose exit status is the error number.
-func collect(pid int) error {
-	for {
-		var status unix.WaitStatus
-		_, err := unix.Wait4(pid, &status, 0, nil)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return fmt.Errorf("wait for process in machine: %w", err)
-		case !status.Exited():
-			return fmt.Errorf("process in machine was killed by signal %d", status.Signal())
-		case status.ExitStatus() != 0:
-			return syscall.Errno(status.ExitStatus())
-		}
+// collect waits for the copy, whose exit status is the error number. It does
+// nothing that takes time, but somebody in the machine may stop it.
+func collect(ctx context.Context, pid int) error {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	killed := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { killed <- unix.Kill(pid, unix.SIGKILL) })
+	// Not collected before kill is through, so that the number is taken.
+	err := awaitEnd(pid)
+	var ended error
+	if !stop() {
+		ended = errors.Join(context.Cause(ctx), <-killed)
+	}
+	status, waitErr := reap(pid)
+	switch {
+	case err != nil || waitErr != nil:
+		return errors.Join(err, waitErr, ended)
+	case status.Exited() && status.ExitStatus() == 0:
 		return nil
+	case status.Exited():
+		return syscall.Errno(status.ExitStatus())
+	}
+	return errors.Join(ended, fmt.Errorf("process in machine was killed by signal %d", status.Signal()))
+}
+
+// reap collects a child that has ended.
+func reap(pid int) (status unix.WaitStatus, err error) {
+	for {
+		_, err = unix.Wait4(pid, &status, 0, nil)
+		if err == nil {
+			return status, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return status, fmt.Errorf("wait for process in machine: %w", err)
+		}
 	}
 }
 
@@ -152,10 +175,7 @@ func forkDialer(d *dialer, address *unix.RawSockaddrUnix) (uintptr, syscall.Errn
 	}
 	pid, _, errno := syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&d.clone)), cloneArgsSize, 0)
 	if errno == 0 && pid == 0 {
-		errno = dial(d, address)
-		for {
-			_, _, _ = syscall.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(errno), 0, 0)
-		}
+		leave(uintptr(dial(d, address)))
 	}
 	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 	return pid, errno

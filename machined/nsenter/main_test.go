@@ -15,7 +15,12 @@ import (
 	"berth/machined/runner"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if socket := os.Getenv(filtered); socket != "" {
+		os.Exit(actFiltered(socket))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // boot starts the minimal guest, or the given tree, and returns its leader.
 func boot(t *testing.T, name, tree string) Target {
