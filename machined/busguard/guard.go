@@ -36,7 +36,8 @@ type Guard struct {
 	near   *net.UnixConn // our end
 	bus    *net.UnixConn
 	log    *slog.Logger
-	once   sync.Once // a refused message is logged
+	out    sync.Mutex // held while whole messages are written to the bus
+	once   sync.Once  // a refused message is logged
 	wg     sync.WaitGroup
 }
 
@@ -92,7 +93,6 @@ func (g *Guard) run(options Options) {
 		_, _ = g.near.Close(), g.bus.Close()
 		return
 	}
-	var out sync.Mutex
 	refusals := make(chan []byte, maxRefusals)
 	in := newPump(g.bus, g.near, new(sync.Mutex))
 	in.size, in.judge = options.judgeSize, options.judge
@@ -105,16 +105,13 @@ func (g *Guard) run(options Options) {
 		_ = g.near.CloseWrite()
 	})
 	g.wg.Go(func() {
-		g.ended("write to the bus", newPump(g.near, g.bus, &out).run())
+		g.ended("write to the bus", newPump(g.near, g.bus, &g.out).run())
 		_, _ = g.near.Close(), g.bus.Close()
 	})
 	// Not by the reader itself: it must not wait for a bus that waits for it.
 	g.wg.Go(func() {
 		for m := range refusals {
-			out.Lock()
-			_, err := g.bus.Write(m)
-			out.Unlock()
-			if err != nil {
+			if err := g.Send(m, nil); err != nil {
 				g.ended("refuse a message", err)
 			}
 		}

@@ -3,7 +3,6 @@ package bus
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"testing"
 
@@ -23,20 +22,19 @@ func TestGetAllKeepsTheOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	call := &dbus.Message{Headers: map[dbus.HeaderField]dbus.Variant{}}
-	var wire bytes.Buffer
-	if err := reply(call, []any{all}, nil).EncodeTo(&wire, binary.LittleEndian); err != nil {
+	wire, _, err := message{kind: dbus.TypeMethodReply, replySerial: 1, body: []any{all}}.encode(1)
+	if err != nil {
 		t.Fatal(err)
 	}
 	last := 0
 	for _, p := range in.Properties {
-		at := bytes.Index(wire.Bytes(), []byte(p.Name))
+		at := bytes.Index(wire, []byte(p.Name))
 		if at < last {
 			t.Errorf("%s is at %d, before %d", p.Name, at, last)
 		}
 		last = at
 	}
-	msg, err := dbus.DecodeMessage(bytes.NewReader(wire.Bytes()))
+	msg, err := dbus.DecodeMessage(bytes.NewReader(wire))
 	if err != nil {
 		t.Fatal(err)
 	}

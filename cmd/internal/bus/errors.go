@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 
 	"github.com/godbus/dbus/v5"
@@ -85,8 +86,29 @@ func ErrnoName(errno syscall.Errno) string {
 	return ErrorFailed
 }
 
-// errorName finds the name of any error that a handler returned.
+// errorName finds the name of any error that a handler returned. The bus would
+// disconnect who sends an error without a proper name.
 func errorName(err error) string {
+	if name := nameOf(err); validErrorName(name) {
+		return name
+	}
+	return ErrorFailed
+}
+
+// validErrorName knows the rules of the D-Bus specification under "Valid Names".
+func validErrorName(name string) bool {
+	elements := strings.Split(name, ".")
+	for _, e := range elements {
+		if e == "" || e[0] >= '0' && e[0] <= '9' || strings.ContainsFunc(e, func(r rune) bool {
+			return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+		}) {
+			return false
+		}
+	}
+	return len(elements) > 1 && len(name) <= 255
+}
+
+func nameOf(err error) string {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Name
 	}

@@ -12,12 +12,12 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/godbus/dbus/v5"
 	"go.uber.org/goleak"
 
 	"berth/cmd/internal/bus"
+	"berth/fixtures/await"
 	"berth/fixtures/privatebus"
 )
 
@@ -190,7 +190,7 @@ func (p *probe) run(t *testing.T) (stop func()) {
 
 func (p *probe) awaitConnected(t *testing.T) {
 	t.Helper()
-	await(t, "a connection", func() bool { return p.service.Conn() != nil })
+	await.Until(t, limit, "a connection", func() bool { return p.service.Conn() != nil })
 }
 
 // start runs a bus and a probe on it, and gives a client's connection.
@@ -211,16 +211,6 @@ func connect(t *testing.T, address string) *dbus.Conn {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	return c
-}
-
-func await(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !met(); {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
 }
 
 func openFDs(t *testing.T) int {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/godbus/dbus/v5"
+
+	"berth/fixtures/await"
 )
 
 // Each of these is a message that the bus lets pass, and that would make the D-Bus
@@ -56,7 +58,7 @@ func TestHostileCalls(t *testing.T) {
 	if p.service.Conn() != conn {
 		t.Error("the connection was lost")
 	}
-	await(t, "closed descriptors", func() bool { return openFDs(t) <= before+1 }) // one for the pidfd of the caller
+	await.Until(t, limit, "closed descriptors", func() bool { return openFDs(t) <= before+1 }) // one for the pidfd of the caller
 }
 
 func errorName(err error) string {

@@ -57,6 +57,9 @@ func (m *Method) check() error {
 		in.WriteString(typeSignature(t.In(i)))
 	}
 	for i := range t.NumOut() - 1 {
+		if i > 0 && t.Out(i).Implements(rawType) {
+			return fmt.Errorf("handler %v gives an encoded value that is not the first", t)
+		}
 		out.WriteString(typeSignature(t.Out(i)))
 	}
 	if in.String() != signature(m.In) || out.String() != signature(m.Out) {
@@ -72,6 +75,10 @@ func typeSignature(t reflect.Type) string {
 		t = fdType
 	case dictionaryType:
 		return "a{sv}"
+	}
+	if t.Implements(rawType) {
+		r, _ := reflect.Zero(t).Interface().(raw)
+		t = r.goType()
 	}
 	return dbus.SignatureOfType(t).String()
 }

@@ -23,7 +23,9 @@ type sender struct {
 	leave  context.CancelCauseFunc
 	calls  int
 	gone   bool
-	once   sync.Once
+	// watched: the bus was asked to tell when it leaves.
+	watched bool
+	once    sync.Once
 }
 
 // senders knows who calls over one connection to the bus.
@@ -67,16 +69,37 @@ func (s *senders) leave(from *sender) {
 	from.closeIfDone()
 }
 
-// vanished ends the calls of a sender that left the bus.
-func (s *senders) vanished(name string) {
+// find is nil for who has not called, or has left.
+func (s *senders) find(name string) *sender {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if from := s.byName[name]; from != nil {
+	return s.byName[name]
+}
+
+// drop ends the calls of a sender that left the bus, or is not known. It says true
+// once if the bus still has a match rule for it.
+func (s *senders) drop(from *sender) (watched bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if name := from.caller.BusName; s.byName[name] == from {
 		delete(s.byName, name)
-		from.gone = true
-		from.leave(errLeft)
-		from.closeIfDone()
 	}
+	from.gone = true
+	from.leave(errLeft)
+	from.closeIfDone()
+	watched, from.watched = from.watched, false
+	return watched
+}
+
+// watch notes that there is a match rule, which may have come too late.
+func (s *senders) watch(from *sender) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from.watched = true
+	if from.gone {
+		return errLeft
+	}
+	return nil
 }
 
 // close forgets all senders when the connection to the bus has ended.
@@ -98,18 +121,21 @@ func (f *sender) closeIfDone() {
 }
 
 // identify asks the bus once who the sender is, and to be told when it leaves.
-func (f *sender) identify(conn *dbus.Conn) error {
-	f.once.Do(func() { f.err = f.ask(conn) })
-	return f.err
+func (s *senders) identify(ctx context.Context, conn *dbus.Conn, from *sender) error {
+	from.once.Do(func() { from.err = s.ask(ctx, conn, from) })
+	return from.err
 }
 
-func (f *sender) ask(conn *dbus.Conn) error {
+func (s *senders) ask(ctx context.Context, conn *dbus.Conn, f *sender) error {
 	name := f.caller.BusName
 	// In this order: a sender that leaves in between is noticed one way or the
-	// other.
-	if err := conn.AddMatchSignalContext(f.ctx, dbus.WithMatchSender("org.freedesktop.DBus"),
+	// other. Whether the rule is there has to be known even when the sender is gone.
+	if err := conn.AddMatchSignalContext(ctx, dbus.WithMatchSender("org.freedesktop.DBus"),
 		dbus.WithMatchInterface("org.freedesktop.DBus"), dbus.WithMatchMember("NameOwnerChanged"),
 		dbus.WithMatchArg(0, name)); err != nil {
+		return fmt.Errorf("watch caller %s: %w", name, err)
+	}
+	if err := s.watch(f); err != nil {
 		return fmt.Errorf("watch caller %s: %w", name, err)
 	}
 	var credentials map[string]dbus.Variant

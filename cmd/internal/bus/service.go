@@ -114,16 +114,21 @@ func (s *Service) serveOnce(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", s.config.Address, err)
 	}
-	defer guard.Close()
-	conn, err := dbus.ConnectUnix(guard.Conn(), dbus.WithContext(ctx), dbus.WithHandler(sess), dbus.WithSignalHandler(sess))
+	conn, err := dbus.ConnectUnix(guard.Conn(), dbus.WithContext(ctx), dbus.WithHandler(sess), dbus.WithSignalHandler(sess),
+		dbus.WithSerialGenerator(new(busguard.Serials)))
 	if err != nil {
+		sess.abandon()
+		guard.Close()
 		return fmt.Errorf("connect to %s: %w", s.config.Address, err)
 	}
-	sess.conn, sess.ctx = conn, conn.Context()
+	sess.guard, sess.conn, sess.ctx = guard, conn, conn.Context()
 	close(sess.ready)
 	var sending sync.WaitGroup
 	sending.Go(sess.deliver)
 	defer sending.Wait()
+	// Before that: who sends to a bus that takes nothing would be waited for.
+	defer guard.Close()
+	context.AfterFunc(sess.ctx, guard.Close)
 	if err := s.own(sess); err != nil {
 		return errors.Join(err, sess.close())
 	}
@@ -183,15 +188,9 @@ func (s *Service) Emit(path dbus.ObjectPath, name string, args ...any) {
 		return
 	}
 	dot := strings.LastIndexByte(name, '.')
-	msg := &dbus.Message{Type: dbus.TypeSignal, Body: args, Headers: map[dbus.HeaderField]dbus.Variant{
-		dbus.FieldPath:      dbus.MakeVariant(path),
-		dbus.FieldInterface: dbus.MakeVariant(name[:max(dot, 0)]),
-		dbus.FieldMember:    dbus.MakeVariant(name[dot+1:]),
-	}}
-	if len(args) > 0 {
-		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(args...))
-	}
-	sess.signal(msg)
+	sess.enqueue(outgoing{message: message{
+		kind: dbus.TypeSignal, path: path, iface: name[:max(dot, 0)], member: name[dot+1:], body: args,
+	}})
 }
 
 // EmitChanged announces new values of properties, and those that clients have

@@ -17,6 +17,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"berth/cmd/internal/bus"
+	"berth/fixtures/await"
 	"berth/fixtures/privatebus"
 )
 
@@ -131,7 +132,7 @@ func TestFiles(t *testing.T) {
 	if err := o.Call(iface+".Read", 0, dbus.UnixFD(0)).Err; err == nil {
 		t.Error("a call without its second argument succeeds")
 	}
-	await(t, "descriptors to be closed", func() bool { return openFDs(t) <= before })
+	await.Until(t, limit, "descriptors to be closed", func() bool { return openFDs(t) <= before })
 	if got := busctl(t, address, "call", name, string(root), iface, "Open"); !strings.HasPrefix(got, "hs") {
 		t.Errorf("busctl: %s", got)
 	}
@@ -171,7 +172,7 @@ func TestCallEndsWhenTheCallerLeaves(t *testing.T) {
 	if err := <-p.ended; err == nil || err.Error() != "caller left the bus" {
 		t.Errorf("context ended with %v", err)
 	}
-	await(t, "descriptors to be closed", func() bool { return openFDs(t) <= before })
+	await.Until(t, limit, "descriptors to be closed", func() bool { return openFDs(t) <= before })
 }
 
 func TestRunEndsCalls(t *testing.T) {
@@ -200,7 +201,7 @@ func TestBusComesLateAndGoesAndComesBack(t *testing.T) {
 			t.Error(err)
 		}
 		stop()
-		await(t, "the loss to be noticed", func() bool { return p.service.Conn() == nil })
+		await.Until(t, limit, "the loss to be noticed", func() bool { return p.service.Conn() == nil })
 	}
 }
 

@@ -2,10 +2,13 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"sync"
+
+	"berth/machined/busguard"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -13,22 +16,26 @@ import (
 // maxQueued bounds the messages that wait for the bus to take them.
 const maxQueued = 8192
 
-// outgoing is a message, with files to close once it is sent.
+// outgoing is what waits to be sent, with files to close then.
 type outgoing struct {
-	msg   *dbus.Message
-	files []*os.File
+	message message
+	files   []*os.File
+	// call, if set, is sent instead, by the library.
+	call *dbus.Message
 }
 
 // session is one connection to the bus, from its beginning to its end.
 type session struct {
 	service *Service
 	log     *slog.Logger
-	conn    *dbus.Conn
+	guard   *busguard.Guard
+	conn    *dbus.Conn      // nil if there never was one
 	base    context.Context // of the service
 	ctx     context.Context // of the connection
 	senders senders
 	out     chan outgoing
-	ready   chan struct{} // closed when conn is set
+	ready   chan struct{} // closed when conn is set, or never will be
+	serial  uint32        // of the last message that deliver sent
 
 	mu      sync.Mutex
 	closed  bool
@@ -95,17 +102,19 @@ func (s *session) Call(args ...any) ([]any, error) {
 		defer hold()()
 	}
 	defer call.replied()
-	<-s.ready
+	if <-s.ready; s.conn == nil {
+		return nil, nil
+	}
 	body, files, err := s.run(call)
 	if err != nil {
 		closeAll(files)
-		body, files = []any{err.Error()}, nil
+		files = nil
 	}
 	if msg.Flags&dbus.FlagNoReplyExpected != 0 {
 		closeAll(files)
 		return nil, nil
 	}
-	s.send(outgoing{reply(msg, body, err), files})
+	s.send(outgoing{message: replyTo(msg, body, err), files: files})
 	return nil, nil
 }
 
@@ -116,32 +125,14 @@ func (s *session) run(call *Call) ([]any, []*os.File, error) {
 		return nil, nil, errorf(ErrorLimitsExceeded, "too many calls at once")
 	}
 	defer s.senders.leave(from)
-	if err := from.identify(s.conn); err != nil {
-		s.forget(name)
+	if err := s.senders.identify(s.ctx, s.conn, from); err != nil {
+		s.forget(from)
 		return nil, nil, &Error{Name: ErrorAccessDenied, Err: err}
 	}
 	call.caller = from.caller
 	ctx, cancel := context.WithCancel(from.ctx)
 	defer cancel()
 	return s.service.config.Tree.answer(ctx, call)
-}
-
-// reply makes the answer to a call, an error reply if err is not nil.
-func reply(to *dbus.Message, body []any, err error) *dbus.Message {
-	msg := &dbus.Message{Type: dbus.TypeMethodReply, Body: body, Headers: map[dbus.HeaderField]dbus.Variant{
-		dbus.FieldReplySerial: dbus.MakeVariant(to.Serial()),
-	}}
-	if sender, ok := to.Headers[dbus.FieldSender]; ok {
-		msg.Headers[dbus.FieldDestination] = sender
-	}
-	if err != nil {
-		msg.Type = dbus.TypeError
-		msg.Headers[dbus.FieldErrorName] = dbus.MakeVariant(errorName(err))
-	}
-	if len(body) > 0 {
-		msg.Headers[dbus.FieldSignature] = dbus.MakeVariant(bodySignature(body))
-	}
-	return msg
 }
 
 // send queues a message, waiting for room.
@@ -153,12 +144,12 @@ func (s *session) send(m outgoing) {
 	}
 }
 
-// signal queues a signal without waiting. A bus that has not taken thousands of
-// messages is not going to; the connection is given up then, so that nobody
-// believes to have seen every signal.
-func (s *session) signal(msg *dbus.Message) {
+// enqueue is send without waiting. A bus that has not taken thousands of messages is
+// not going to; the connection is given up then, so that nobody believes to have
+// seen every signal.
+func (s *session) enqueue(m outgoing) {
 	select {
-	case s.out <- outgoing{msg: msg}:
+	case s.out <- m:
 	case <-s.ctx.Done():
 	default:
 		s.log.Warn("message bus is stuck, disconnecting")
@@ -171,14 +162,36 @@ func (s *session) deliver() {
 	for {
 		select {
 		case m := <-s.out:
-			call := s.conn.Send(m.msg, nil)
-			closeAll(m.files)
-			if call.Err != nil {
-				s.log.Debug("send to message bus", "error", call.Err)
+			if m.call != nil {
+				s.conn.Send(m.call, nil)
+			} else {
+				s.write(m.message)
 			}
+			closeAll(m.files)
 		case <-s.ctx.Done():
 			return
 		}
+	}
+}
+
+// write sends a message. Who waits for a reply that cannot be sent gets an error.
+func (s *session) write(m message) {
+	s.serial = max(s.serial+1, busguard.FirstSerial)
+	wire, fds, err := m.encode(s.serial)
+	if err == nil {
+		err = s.guard.Send(wire, fds)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, busguard.ErrNotSent) {
+			s.log.Debug("send to message bus", "error", err)
+			_ = s.conn.Close()
+			return
+		}
+	}
+	s.log.Warn("message cannot be sent", "to", m.destination, "member", m.member, "error", err)
+	if m.kind == dbus.TypeMethodReply {
+		s.write(m.instead(err))
 	}
 }
 
@@ -188,18 +201,27 @@ func (s *session) DeliverSignal(iface, name string, signal *dbus.Signal) {
 		return
 	}
 	who, _ := signal.Body[0].(string)
-	if owner, _ := signal.Body[2].(string); owner == "" {
-		s.forget(who)
+	owner, _ := signal.Body[2].(string)
+	if from := s.senders.find(who); from != nil && owner == "" {
+		s.forget(from)
 	}
 }
 
 // forget drops a sender and the match rule for it, which the bus would keep.
-func (s *session) forget(name string) {
-	s.senders.vanished(name)
-	select {
-	case s.out <- outgoing{msg: forgetMessage(name)}:
-	default:
+func (s *session) forget(from *sender) {
+	if s.senders.drop(from) {
+		// By the library, as the rule was made: so neither overtakes the other.
+		s.enqueue(outgoing{call: forgetMessage(from.caller.BusName)})
 	}
+}
+
+// abandon ends a session that never was connected.
+func (s *session) abandon() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	close(s.ready)
+	s.running.Wait()
 }
 
 // close ends the connection and waits for the calls that came over it.

@@ -1,0 +1,45 @@
+package busguard
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// ErrNotSent means that nothing of a message was sent, and that the connection can
+// be used as before: the kernel would not pass its descriptors on, as when too many
+// are under way already.
+var ErrNotSent = errors.New("message was not sent")
+
+// FirstSerial is the first of the serial numbers for messages that are given to
+// [Guard.Send]; those of the library have to be below, see [Serials]. A bus answers
+// a reply that it cannot deliver with an error, which names the serial of the reply:
+// with one number for both it would end a call of the library.
+const FirstSerial = 1 << 31
+
+// Send sends a whole message to the bus that does not come from the library, between
+// two that do, and waits until the bus takes it. The descriptors stay the caller's.
+// It may be called once the library is connected.
+func (g *Guard) Send(message []byte, fds []int) error {
+	g.out.Lock()
+	defer g.out.Unlock()
+	if len(fds) == 0 {
+		_, err := g.bus.Write(message)
+		return err
+	}
+	n, _, err := g.bus.WriteMsgUnix(message, syscall.UnixRights(fds...), nil)
+	if err != nil && n == 0 && refusedFiles(err) {
+		return fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	if err == nil && n < len(message) {
+		_, err = g.bus.Write(message[n:])
+	}
+	return err
+}
+
+// refusedFiles are the errors by which the kernel refuses descriptors (unix(7),
+// sendmsg(2)); all others are about the connection.
+func refusedFiles(err error) bool {
+	return errors.Is(err, syscall.ETOOMANYREFS) || errors.Is(err, syscall.EBADF) ||
+		errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOMEM)
+}
