@@ -118,7 +118,7 @@ func copyAuxiliaryFile(ctx context.Context, src, dir, file string) error {
 	if err != nil {
 		return err
 	}
-	p, err := NewPendingCopy(ctx, dir, resolved)
+	p, err := NewPendingCopy(ctx, dir, resolved, nil)
 	if err != nil {
 		return err
 	}

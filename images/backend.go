@@ -3,6 +3,8 @@ package images
 import (
 	"context"
 	"os"
+
+	"berth/images/foreign"
 )
 
 // backend is what differs from one type of image to the next.
@@ -11,9 +13,9 @@ type backend interface {
 	facts(e entry, img *Image) error
 	// remove deletes the entry file of the directory parent, so that a crash
 	// leaves either the image or something that no listing shows.
-	remove(ctx context.Context, parent *os.File, file string) error
+	remove(ctx context.Context, trees *foreign.User, parent *os.File, file string) error
 	// clone makes a pending copy in the pool.
-	clone(ctx context.Context, src Image, pool string) (*Pending, error)
+	clone(ctx context.Context, trees *foreign.User, src Image, pool string) (*Pending, error)
 	// setReadOnly sets the image's own mark; path is resolved.
 	setReadOnly(path string, readOnly bool) error
 	// suffix is what the type appends to a name to make a file name.

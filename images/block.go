@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"berth/images/foreign"
 )
 
 // block is an image on a block device.
@@ -45,14 +47,14 @@ func blockSize(f *os.File) (uint64, error) {
 
 // remove takes a node out of an image directory; devices below /dev are the
 // kernel's, and stay.
-func (block) remove(_ context.Context, parent *os.File, file string) error {
+func (block) remove(_ context.Context, _ *foreign.User, parent *os.File, file string) error {
 	if underDev(parent.Name() + "/") {
 		return nil
 	}
 	return unlink(parent, file)
 }
 
-func (block) clone(context.Context, Image, string) (*Pending, error) {
+func (block) clone(context.Context, *foreign.User, Image, string) (*Pending, error) {
 	return nil, fmt.Errorf("%w: a block device cannot be cloned", ErrNotSupported)
 }
 

@@ -115,7 +115,7 @@ func (s *Store) Remove(ctx context.Context, img Image) (err error) {
 	if c.image.linked() {
 		err = unlink(c.parent, c.file)
 	} else {
-		err = backendOf(c.image.Type).remove(ctx, c.parent, c.file)
+		err = backendOf(c.image.Type).remove(ctx, s.trees, c.parent, c.file)
 	}
 	if errors.Is(err, unix.EROFS) {
 		err = fmt.Errorf("%w: %w", ErrReadOnly, err)

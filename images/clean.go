@@ -51,7 +51,7 @@ func (s *Store) Clean(ctx context.Context, c Class, mode CleanMode) ([]Removed, 
 		}
 	}
 	if pool := s.places.Pool[c]; pool != "" {
-		_, err := Sweep(ctx, pool, SweepOptions{})
+		_, err := Sweep(ctx, pool, SweepOptions{Foreign: s.trees})
 		errs = append(errs, err)
 	}
 	return removed, errors.Join(errs...)

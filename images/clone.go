@@ -33,7 +33,7 @@ func (s *Store) clone(ctx context.Context, src Image, newName string, readOnly b
 		return err
 	}
 	defer func() { err = errors.Join(err, name.Release()) }()
-	p, err := from.clone(ctx, src, pool)
+	p, err := from.clone(ctx, s.trees, src, pool)
 	if err != nil {
 		return err
 	}

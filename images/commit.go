@@ -171,7 +171,7 @@ func (p *Pending) settle(ctx context.Context, old string, o CommitOptions) error
 		errs = append(errs, p.root.Sync())
 	}
 	if old != "" {
-		errs = append(errs, copytree.Remove(ctx, p.root, old))
+		errs = append(errs, RemoveEntry(ctx, p.trees, p.root, old))
 	}
 	return errors.Join(append(errs, p.close())...)
 }

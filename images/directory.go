@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/images/copytree"
+	"berth/images/foreign"
 )
 
 // directory keeps an image in a plain directory. Its mark for read-only is the
@@ -21,12 +22,12 @@ func (directory) facts(e entry, img *Image) error {
 	return nil
 }
 
-func (directory) remove(ctx context.Context, parent *os.File, file string) error {
-	return retire(ctx, parent, file)
+func (directory) remove(ctx context.Context, trees *foreign.User, parent *os.File, file string) error {
+	return retire(ctx, trees, parent, file)
 }
 
-func (directory) clone(ctx context.Context, src Image, pool string) (*Pending, error) {
-	return NewPendingCopy(ctx, pool, src.Path)
+func (directory) clone(ctx context.Context, trees *foreign.User, src Image, pool string) (*Pending, error) {
+	return NewPendingCopy(ctx, pool, src.Path, trees)
 }
 
 func (directory) setReadOnly(path string, readOnly bool) error {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"berth/images/foreign"
 )
 
 // mstack is a mount stack, a directory whose entries are layers and binds
@@ -52,7 +54,7 @@ func mstackWritable(path string) bool {
 	return !layers
 }
 
-func (mstack) clone(context.Context, Image, string) (*Pending, error) {
+func (mstack) clone(context.Context, *foreign.User, Image, string) (*Pending, error) {
 	return nil, fmt.Errorf("%w: a mount stack cannot be cloned", ErrNotSupported)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"berth/images/btrfs"
 	"berth/images/copytree"
+	"berth/images/foreign"
 )
 
 // Pending is an image in the making: a tree or file in an image directory whose
@@ -22,11 +23,12 @@ import (
 // A Pending ends with Commit or Discard; only Commit makes anything visible.
 // Its methods are not for concurrent use.
 type Pending struct {
-	root *os.File
-	name string
-	file *os.File
-	tree bool
-	done bool
+	root  *os.File
+	name  string
+	file  *os.File
+	tree  bool
+	done  bool
+	trees *foreign.User // whoever removes what belongs to the foreign range
 }
 
 // Kinds of temporary names: ".#" KIND and 16 hex digits.
@@ -45,7 +47,7 @@ func tempName(kind string) string {
 // NewPendingTree makes an empty tree in the image directory root: a subvolume
 // on btrfs, else a directory; mode 0755. A missing root is made with mode 0700.
 func NewPendingTree(root string) (*Pending, error) {
-	return newPending(root, tempTree, func(dir *os.File, path string) error {
+	return newPending(root, tempTree, nil, func(dir *os.File, path string) error {
 		return MakeTree(dir, filepath.Base(path), false)
 	})
 }
@@ -65,8 +67,21 @@ func MakeTree(parent *os.File, name string, plain bool) error {
 
 // NewPendingDirectory is like [NewPendingTree], but makes a directory on btrfs too.
 func NewPendingDirectory(root string) (*Pending, error) {
-	return newPending(root, tempTree, func(dir *os.File, path string) error {
+	return newPending(root, tempTree, nil, func(dir *os.File, path string) error {
 		return MakeTree(dir, filepath.Base(path), true)
+	})
+}
+
+// NewPendingForeign makes an empty tree whose files will belong to the foreign range, for a user who is not root; mode
+// 0755. Its File shows the owners that are on the disk, and the user may not write to it. A missing root is made with
+// mode 0700.
+func NewPendingForeign(ctx context.Context, root string, trees *foreign.User) (*Pending, error) {
+	return newPending(root, tempTree, trees, func(dir *os.File, path string) error {
+		made, err := trees.Make(ctx, dir, filepath.Base(path))
+		if err != nil {
+			return err
+		}
+		return made.Close()
 	})
 }
 
@@ -85,7 +100,7 @@ func NewPendingFile(root string) (*Pending, error) {
 }
 
 func newPendingFile(root string) (*Pending, error) {
-	return newPending(root, tempFile, func(_ *os.File, path string) error {
+	return newPending(root, tempFile, nil, func(_ *os.File, path string) error {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o644)
 		if err != nil {
 			return err
@@ -96,12 +111,12 @@ func newPendingFile(root string) (*Pending, error) {
 
 // newPending makes an entry and takes its flock. The shared flock on the
 // directory keeps a sweep from coming between the two.
-func newPending(root, kind string, make func(dir *os.File, path string) error) (_ *Pending, err error) {
+func newPending(root, kind string, trees *foreign.User, make func(dir *os.File, path string) error) (_ *Pending, err error) {
 	dir, err := openRoot(root)
 	if err != nil {
 		return nil, fmt.Errorf("make pending image: %w", err)
 	}
-	p := &Pending{root: dir, name: tempName(kind), tree: kind == tempTree}
+	p := &Pending{root: dir, name: tempName(kind), tree: kind == tempTree, trees: trees}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("make pending image in %s: %w", root, err), p.Discard())
@@ -123,9 +138,13 @@ func newPending(root, kind string, make func(dir *os.File, path string) error) (
 	if err := flock(p.file, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, err
 	}
-	// The umask may have taken bits away; a copy brings its own mode later.
-	if err := p.file.Chmod(mode); err != nil && !errors.Is(err, unix.EROFS) {
+	// The umask may have taken bits away; a copy brings its own mode later. What belongs to others has its mode.
+	if others, err := foreign.Tree(p.file); err != nil {
 		return nil, err
+	} else if !others {
+		if err := p.file.Chmod(mode); err != nil && !errors.Is(err, unix.EROFS) {
+			return nil, err
+		}
 	}
 	return p, flock(dir, unix.LOCK_UN)
 }
@@ -157,7 +176,7 @@ func (p *Pending) Discard() error {
 	if p.done {
 		return nil
 	}
-	err := copytree.Remove(context.Background(), p.root, p.name)
+	err := RemoveEntry(context.Background(), p.trees, p.root, p.name)
 	if err := errors.Join(err, p.close()); err != nil {
 		return fmt.Errorf("discard pending image: %w", err)
 	}

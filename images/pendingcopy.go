@@ -11,13 +11,14 @@ import (
 
 	"berth/images/btrfs"
 	"berth/images/copytree"
+	"berth/images/foreign"
 )
 
 // NewPendingCopy makes a pending copy in the image directory root of the tree or
 // raw file at src: a snapshot of a subvolume on the same btrfs, else a copy that
 // shares blocks where the file system can. The copy is writable and keeps owner,
-// times and attributes, and src's creation time.
-func NewPendingCopy(ctx context.Context, root, src string) (_ *Pending, err error) {
+// times and attributes, and src's creation time. A tree of the foreign range takes trees to copy.
+func NewPendingCopy(ctx context.Context, root, src string, trees *foreign.User) (_ *Pending, err error) {
 	from, err := os.OpenFile(src, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, fmt.Errorf("copy image: %w", err)
@@ -27,7 +28,12 @@ func NewPendingCopy(ctx context.Context, root, src string) (_ *Pending, err erro
 	if err != nil {
 		return nil, fmt.Errorf("copy image: %w", err)
 	}
+	others, err := foreign.Tree(from)
 	switch {
+	case err != nil:
+		return nil, fmt.Errorf("copy image: %w", err)
+	case others:
+		return copyForeign(ctx, root, from, trees)
 	case info.IsDir():
 		return copyTree(ctx, root, from)
 	case info.Mode().IsRegular():
@@ -60,7 +66,7 @@ func notHere(err error) bool {
 }
 
 func snapshot(ctx context.Context, root string, src *os.File) (*Pending, error) {
-	return newPending(root, tempTree, func(dir *os.File, path string) error {
+	return newPending(root, tempTree, nil, func(dir *os.File, path string) error {
 		if !btrfs.IsBtrfs(dir) {
 			return unix.EXDEV
 		}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/images/foreign"
 )
 
 // raw keeps an image in a file that holds a whole disk.
@@ -26,15 +28,15 @@ func (raw) facts(e entry, img *Image) error {
 }
 
 // remove needs no rename first: a file goes in one step.
-func (raw) remove(_ context.Context, parent *os.File, file string) error {
+func (raw) remove(_ context.Context, _ *foreign.User, parent *os.File, file string) error {
 	if err := liftImmutable(parent, file); err != nil {
 		return err
 	}
 	return unlink(parent, file)
 }
 
-func (raw) clone(ctx context.Context, src Image, pool string) (*Pending, error) {
-	return NewPendingCopy(ctx, pool, src.Path)
+func (raw) clone(ctx context.Context, trees *foreign.User, src Image, pool string) (*Pending, error) {
+	return NewPendingCopy(ctx, pool, src.Path, trees)
 }
 
 func (raw) setReadOnly(path string, readOnly bool) error {

@@ -8,13 +8,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/images/copytree"
+	"berth/images/foreign"
 )
 
 // retire deletes a tree. It is first renamed to a name that no listing shows,
 // under a flock that keeps a sweep from deleting beside us: a tree that is half
 // gone is never seen as an image, and a crash leaves only what a sweep removes.
-func retire(ctx context.Context, parent *os.File, file string) error {
+func retire(ctx context.Context, trees *foreign.User, parent *os.File, file string) error {
 	f, err := openEntry(parent, file)
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func retire(ctx context.Context, parent *os.File, file string) error {
 	if err := parent.Sync(); err != nil {
 		return fmt.Errorf("sync image directory: %w", err)
 	}
-	if err := copytree.Remove(ctx, parent, hidden); err != nil {
+	if err := RemoveEntry(ctx, trees, parent, hidden); err != nil {
 		return fmt.Errorf("remove %s: %w", hidden, err)
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"berth/images/foreign"
 )
 
 // Store reads and changes the images in a set of [Locations]. It keeps no
@@ -13,6 +15,7 @@ import (
 type Store struct {
 	places Locations
 	disks  DiskReader
+	trees  *foreign.User
 }
 
 // NewStore returns a store over the given places.

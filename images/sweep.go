@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/images/copytree"
+	"berth/images/foreign"
 )
 
 // SpoolPrefix begins the names of the files in which downloads keep compressed
@@ -28,6 +28,8 @@ type SweepOptions struct {
 	// SpoolAge is the time since its last change after which a spool goes; zero
 	// takes every spool.
 	SpoolAge time.Duration
+	// Foreign removes trees of the foreign range, for a user who is not root.
+	Foreign *foreign.User
 }
 
 var tempPattern = regexp.MustCompile(`^\.#(?:` + tempTree + `|` + tempFile + `|` + tempRemove + `)[0-9a-f]{16}$`)
@@ -57,7 +59,7 @@ func Sweep(ctx context.Context, root string, o SweepOptions) (removed []string, 
 	var errs []error
 	for _, f := range left {
 		name := f.Name()[strings.LastIndexByte(f.Name(), '/')+1:]
-		err := copytree.Remove(ctx, dir, name)
+		err := RemoveEntry(ctx, o.Foreign, dir, name)
 		if err == nil {
 			removed = append(removed, name)
 		} else {

@@ -146,7 +146,7 @@ func (p *pulling) copyExtras(ctx context.Context, pristine string) error {
 		if _, err := os.Lstat(source); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		pending, err := images.NewPendingCopy(ctx, p.Request.ImageRoot, source)
+		pending, err := images.NewPendingCopy(ctx, p.Request.ImageRoot, source, nil)
 		if err != nil {
 			return fmt.Errorf("copy %q: %w", stem+suffix, err)
 		}

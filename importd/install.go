@@ -76,7 +76,7 @@ func (p *pulling) installCopy(ctx context.Context, pristine string) (err error) 
 	}
 	p.report.progress(copyShare)
 	source := filepath.Join(p.Request.ImageRoot, pristine)
-	pending, err := images.NewPendingCopy(ctx, p.Request.ImageRoot, source)
+	pending, err := images.NewPendingCopy(ctx, p.Request.ImageRoot, source, nil)
 	if err != nil {
 		return fmt.Errorf("copy the image that was kept: %w", err)
 	}

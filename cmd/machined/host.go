@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 
+	"berth/cmd/internal/nsresource"
 	"berth/images"
 	"berth/images/diskread"
+	"berth/images/foreign"
 	"berth/machined"
 	"berth/machined/runner"
 	"berth/machined/units/cgroup2"
@@ -27,6 +29,9 @@ func openHost(ctx context.Context, p place, log *slog.Logger) (_ *host, err erro
 	h := &host{}
 	store := images.NewStore(p.locations)
 	store.ReadDisks(diskread.Reader{})
+	if p.user {
+		store.UseForeign(foreign.NewUser(nsresource.Client{}))
+	}
 	config := machined.Config{
 		StateDir: p.states, RunDir: p.runtime, LogDir: p.outputs, Images: store, Host: !p.user, Logger: log,
 	}

@@ -13,6 +13,7 @@ import (
 	"berth/cmd/internal/machineapi"
 	"berth/cmd/internal/polkit"
 	"berth/images/diskread"
+	"berth/images/foreign"
 	"berth/machined/apart"
 
 	"github.com/spf13/pflag"
@@ -28,6 +29,8 @@ func main() {
 		os.Exit(diskread.Main())
 	case apart.Name:
 		os.Exit(apart.Main())
+	case foreign.Name:
+		os.Exit(foreign.Main())
 	}
 	if err := run(os.Args); err != nil {
 		fmt.Fprintf(os.Stderr, "machined: %v\n", err)

@@ -99,7 +99,7 @@ func testLocks(t *testing.T, f *fixture) {
 func testReplace(t *testing.T, f *fixture) {
 	for range 2 {
 		one := f.find("one")
-		p, err := images.NewPendingCopy(t.Context(), f.pool, one.Path)
+		p, err := images.NewPendingCopy(t.Context(), f.pool, one.Path, nil)
 		must(t, err)
 		file := filepath.Base(one.Path)
 		wants(t, p.Commit(t.Context(), file, images.CommitOptions{}), images.ErrExists)
