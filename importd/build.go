@@ -44,27 +44,29 @@ type build struct {
 }
 
 // newBuild opens the receiver and starts to fill it from stdin.
-func (s *stage) newBuild(stdin *os.File) (_ *build, err error) {
+func (s *stage) newBuild(ctx context.Context, stdin *os.File) (_ *build, err error) {
 	b := &build{}
 	if s.Request.Direct != nil {
 		b.into, err = s.target()
 	} else {
-		b.pending, err = s.newPending()
+		b.pending, err = s.newPending(ctx)
 		b.into = b.pending
 	}
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	if b.unpacker, err = s.startUnpacker(stdin, b.into); err != nil {
+	if b.unpacker, err = s.startUnpacker(ctx, stdin, b.into); err != nil {
 		return nil, errors.Join(err, b.into.Discard())
 	}
 	return b, nil
 }
 
-func (s *stage) newPending() (*images.Pending, error) {
+func (s *stage) newPending(ctx context.Context) (*images.Pending, error) {
 	switch {
 	case !s.Request.Kind.Tree():
 		return images.NewPendingFile(s.Request.ImageRoot)
+	case s.foreign:
+		return images.NewPendingForeign(ctx, s.Request.ImageRoot, s.trees)
 	case s.NoSubvolumes:
 		return images.NewPendingDirectory(s.Request.ImageRoot)
 	}
@@ -72,7 +74,7 @@ func (s *stage) newPending() (*images.Pending, error) {
 }
 
 // startBuild makes a build that is fed through a pipe.
-func (p *pulling) startBuild() (_ *build, err error) {
+func (p *pulling) startBuild(ctx context.Context) (_ *build, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make the pipe to the unpacker: %w", err)
@@ -80,7 +82,7 @@ func (p *pulling) startBuild() (_ *build, err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	// A host that allows less gives a smaller pipe, which only costs speed.
 	_, _ = unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, pipeSize)
-	b, err := p.newBuild(r)
+	b, err := p.newBuild(ctx, r)
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}

@@ -11,6 +11,7 @@ import (
 	"berth/images"
 	"berth/images/btrfs"
 	"berth/images/copytree"
+	"berth/images/foreign"
 	"berth/importd/cage"
 
 	"golang.org/x/sys/unix"
@@ -130,7 +131,7 @@ func openTarget(ctx context.Context, r *Request, c *Config) (release func(filled
 	}
 	open := r.openDisk
 	if r.Kind.Tree() {
-		open = func(parent *os.File) (bool, error) { return r.openTree(ctx, parent, c.NoSubvolumes) }
+		open = func(parent *os.File) (bool, error) { return r.openTree(ctx, parent, c) }
 	}
 	made, err := open(parent)
 	return func(filled bool) (err error) { //nolint:contextcheck // it has to go also when ctx has ended
@@ -138,7 +139,7 @@ func openTarget(ctx context.Context, r *Request, c *Config) (release func(filled
 			err = d.Output.Close()
 		}
 		if made && !filled {
-			err = errors.Join(err, copytree.Remove(context.Background(), parent, filepath.Base(d.Path)))
+			err = errors.Join(err, images.RemoveEntry(context.Background(), c.trees(), parent, filepath.Base(d.Path)))
 		}
 		return errors.Join(err, parent.Close())
 	}, err
@@ -167,14 +168,16 @@ func (r *Request) openDisk(*os.File) (made bool, err error) {
 
 // openTree opens a directory and makes it if there is none, or after it was
 // removed by force.
-func (r *Request) openTree(ctx context.Context, parent *os.File, noSubvolume bool) (made bool, err error) {
+func (r *Request) openTree(ctx context.Context, parent *os.File, c *Config) (made bool, err error) {
 	d, name := r.Direct, filepath.Base(r.Direct.Path)
 	if r.Force {
-		if err := copytree.Remove(ctx, parent, name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := images.RemoveEntry(ctx, c.trees(), parent, name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return false, fmt.Errorf("remove what is at %s: %w", d.Path, err)
 		}
 	}
-	err = images.MakeTree(parent, name, noSubvolume)
+	if err = c.makeTarget(ctx, r.Kind, parent, name); errors.Is(err, foreign.ErrUnavailable) {
+		return false, err
+	}
 	if made = err == nil; err != nil && !errors.Is(err, os.ErrExist) {
 		return false, fmt.Errorf("make target: %w", err)
 	}
@@ -182,5 +185,29 @@ func (r *Request) openTree(ctx context.Context, parent *os.File, noSubvolume boo
 	if err != nil {
 		return made, fmt.Errorf("open target: %w", err)
 	}
-	return made, nil
+	return made, r.checkOwner(c)
+}
+
+// makeTarget makes an empty tree.
+func (c *Config) makeTarget(ctx context.Context, kind Kind, parent *os.File, name string) error {
+	if !c.User || os.Geteuid() == 0 || kind == ImportFS {
+		return images.MakeTree(parent, name, c.NoSubvolumes)
+	}
+	made, err := c.trees().Make(ctx, parent, name)
+	if err != nil {
+		return err
+	}
+	return made.Close()
+}
+
+// checkOwner refuses a tree of a user that cannot take the owners of an archive.
+func (r *Request) checkOwner(c *Config) error {
+	if !c.User || os.Geteuid() == 0 {
+		return nil
+	}
+	others, err := foreign.Tree(r.Direct.Output)
+	if err == nil && others != (r.Kind != ImportFS) {
+		err = fmt.Errorf("fill %s: its owner is not what that of such a tree has to be: %w", r.Direct.Path, unix.EPERM)
+	}
+	return err
 }

@@ -14,10 +14,6 @@ var (
 	ErrInProgress = errors.New("already in progress")
 	// ErrTooMany means that as many transfers run as are allowed at once.
 	ErrTooMany = errors.New("too many transfers")
-	// ErrForeignOwners means that a user's tree cannot be made here: its files would
-	// belong to others.
-	ErrForeignOwners = errors.New("the owners of its files can only be kept with the help of systemd-nsresourced " +
-		"and systemd-mountfsd, which are not made use of yet; disk images work, and so does the system's importd")
 	// ErrCanceled is the end of a transfer that somebody canceled.
 	ErrCanceled = errors.New("canceled")
 )

@@ -9,6 +9,7 @@ import (
 
 	"berth/images"
 	"berth/images/copytree"
+	"berth/images/foreign"
 	"berth/importd/cage"
 	"berth/transfer"
 	"berth/transfer/compress"
@@ -33,22 +34,32 @@ func (s *stage) export(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	s.report.log(PriorityInfo, "Exporting '%s'.", s.Request.Local)
-	if err := s.enterCage(cage.Rules{Read: []string{image.Path}, Capabilities: exportCapabilities}); err != nil {
-		return err
-	}
-	if s.Request.Kind.Tree() {
-		err = transfer.Pack(ctx, os.Stdout, s.Request.Format, func(ctx context.Context, w io.Writer) error {
-			return tarball.Create(ctx, w, source, tarball.CreateOptions{})
-		})
-	} else {
-		err = s.exportDisk(ctx, source)
-	}
-	if err != nil {
+	if err := s.write(ctx, image, source); err != nil {
 		// Half an export must not look like one. Pipes cannot be taken back.
 		_ = os.Stdout.Truncate(0)
 		return fmt.Errorf("export %q: %w", s.Request.Local, err)
 	}
 	return nil
+}
+
+// write writes what is exported, in whatever process may read it.
+func (s *stage) write(ctx context.Context, image images.Image, source *os.File) error {
+	if s.User && s.Request.Kind.Tree() {
+		if others, err := foreign.Tree(source); err != nil {
+			return err
+		} else if others {
+			return s.exportForeign(ctx, image, source)
+		}
+	}
+	if err := s.enterCage(cage.Rules{Read: []string{image.Path}, Capabilities: exportCapabilities}); err != nil {
+		return err
+	}
+	if s.Request.Kind.Tree() {
+		return transfer.Pack(ctx, os.Stdout, s.Request.Format, func(ctx context.Context, w io.Writer) error {
+			return tarball.Create(ctx, w, source, tarball.CreateOptions{})
+		})
+	}
+	return s.exportDisk(ctx, source)
 }
 
 // exported finds what to export, by its name or its path.

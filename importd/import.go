@@ -15,7 +15,12 @@ func (s *stage) importFile(ctx context.Context) (err error) {
 		return err
 	}
 	s.report.log(PriorityInfo, "Importing, saving as '%s'.", s.destination())
-	build, err := s.newBuild(os.Stdin)
+	release, err := s.holdTrees(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	build, err := s.newBuild(ctx, os.Stdin)
 	if err != nil {
 		return err
 	}

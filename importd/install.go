@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
 
 	"berth/images"
-	"berth/images/copytree"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,7 +32,7 @@ func (p *pulling) install(ctx context.Context, build *build, proof *evidence, ar
 	if err := p.finishImage(ctx, build.pending.File()); err != nil {
 		return err
 	}
-	p.describe(build.pending.File(), arrived)
+	p.describe(ctx, build.pending.File(), arrived)
 	p.report.progress(finalizeShare)
 	if err := p.commit(ctx, build.pending, extras, arrived); err != nil {
 		return err
@@ -76,7 +76,7 @@ func (p *pulling) installCopy(ctx context.Context, pristine string) (err error) 
 	}
 	p.report.progress(copyShare)
 	source := filepath.Join(p.Request.ImageRoot, pristine)
-	pending, err := images.NewPendingCopy(ctx, p.Request.ImageRoot, source, nil)
+	pending, err := images.NewPendingCopy(ctx, p.Request.ImageRoot, source, p.trees)
 	if err != nil {
 		return fmt.Errorf("copy the image that was kept: %w", err)
 	}
@@ -159,7 +159,7 @@ func (s *stage) removeOtherForms(ctx context.Context) (err error) {
 		if other == s.localFile() {
 			continue
 		}
-		if err := copytree.Remove(ctx, root, other); err != nil {
+		if err := images.RemoveEntry(ctx, s.trees, root, other); err != nil {
 			return fmt.Errorf("remove %q, which was replaced: %w: %w", other, images.ErrAuxiliary, err)
 		}
 	}
@@ -168,10 +168,14 @@ func (s *stage) removeOtherForms(ctx context.Context) (err error) {
 
 // finishImage does what an image needs before it is named.
 func (s *stage) finishImage(ctx context.Context, image *os.File) error {
-	if !s.Request.Kind.Tree() {
+	if !s.Request.Kind.Tree() || s.foreign { // whoever filled that has done it
 		return nil
 	}
-	if s.Request.Kind != ImportFS {
+	return s.finishTree(ctx, s.Request.Kind, image)
+}
+
+func (s *stage) finishTree(ctx context.Context, kind Kind, image *os.File) error {
+	if kind != ImportFS {
 		if err := mustHaveEntries(image); err != nil {
 			return err
 		}
@@ -188,10 +192,11 @@ func (s *stage) finishImage(ctx context.Context, image *os.File) error {
 
 // mustHaveEntries refuses an archive of nothing, which zeros are to tar.
 func mustHaveEntries(dir *os.File) (err error) {
-	again, err := os.Open(dir.Name())
+	fd, err := unix.Openat(int(dir.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("look into the image: %w", err)
 	}
+	again := os.NewFile(uintptr(fd), dir.Name())
 	defer func() { err = errors.Join(err, again.Close()) }()
 	if _, err := again.Readdirnames(1); errors.Is(err, io.EOF) {
 		return errors.New("the archive has no entries: it is no image")
@@ -215,16 +220,21 @@ func (s *stage) options(replace, readOnly bool) images.CommitOptions {
 
 // describe notes on the image where it came from. File systems without extended
 // attributes go without: nothing but the reuse of kept copies depends on them.
-func (p *pulling) describe(f *os.File, a *arrival) {
+func (p *pulling) describe(ctx context.Context, f *os.File, a *arrival) {
 	notes := map[string]string{
 		"user.source_url":  redacted(p.Request.Remote),
 		"user.source_etag": a.download.ETag(),
 		digestXattr:        a.digest.String(),
 	}
-	for name, value := range notes {
-		if value != "" {
-			_ = unix.Fsetxattr(int(f.Fd()), name, []byte(value), 0)
+	maps.DeleteFunc(notes, func(_, value string) bool { return value == "" })
+	if p.foreign {
+		if err := p.trees.Note(ctx, f, notes); err != nil {
+			p.report.log(PriorityWarning, "Cannot note on the image where it came from: %v", err)
 		}
+		return
+	}
+	for name, value := range notes {
+		_ = unix.Fsetxattr(int(f.Fd()), name, []byte(value), 0)
 	}
 	if modified := a.download.LastModified(); !modified.IsZero() && !p.Request.Kind.Tree() {
 		p.setTimes(f, modified)

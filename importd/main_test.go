@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case importd.WorkerName:
-		os.Exit(importd.WorkerMain())
+		os.Exit(importd.WorkerMain(nil))
 	case importd.UnpackerName:
 		os.Exit(importd.UnpackerMain(os.Args[1:]))
 	}

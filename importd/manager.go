@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"berth/images"
+	"berth/images/foreign"
 )
 
 // MaxTransfers is how many transfers run at once.
@@ -30,6 +31,9 @@ type Config struct {
 	UserAgent string
 	// User is for images of one user instead of the system's.
 	User bool
+	// Foreign are the services for trees of a user whose files belong to many; nil
+	// means that this host has none. [WorkerMain] needs them as well.
+	Foreign foreign.Services
 	// NoSync leaves out waiting for the disk before an image is published.
 	NoSync bool
 	// NoSubvolumes makes plain directories of trees, on btrfs too.
@@ -141,7 +145,7 @@ func (m *Manager) launch(t *Transfer, r Request) error {
 
 func (c *Config) job(r Request) job {
 	return job{
-		Request: r, Locations: c.Locations, UserAgent: c.UserAgent,
+		Request: r, Locations: c.Locations, UserAgent: c.UserAgent, User: c.User,
 		NoSync: c.NoSync, NoSubvolumes: c.NoSubvolumes, SizeMax: cmp.Or(c.SizeMax, DefaultSizeMax),
 	}
 }
@@ -303,7 +307,7 @@ func (m *Manager) Close() {
 
 // sweep removes leftovers of dead workers; those of living ones are locked.
 func (c *Config) sweep(ctx context.Context, root string) {
-	removed, err := images.Sweep(ctx, root, images.SweepOptions{SpoolAge: images.SpoolAge})
+	removed, err := images.Sweep(ctx, root, images.SweepOptions{SpoolAge: images.SpoolAge, Foreign: c.trees()})
 	if err != nil {
 		c.Logger.Warn("sweep leftovers", "root", root, "error", err)
 	}

@@ -30,6 +30,8 @@ type job struct {
 	Request   Request          `json:"request"`
 	Locations images.Locations `json:"locations"`
 	UserAgent string           `json:"userAgent"`
+	// User is for images of one user.
+	User bool `json:"user,omitempty"`
 	// NoSync leaves out waiting for the disk.
 	NoSync bool `json:"noSync,omitempty"`
 	// NoSubvolumes makes plain directories of trees.

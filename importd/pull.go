@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"berth/images"
+	"berth/images/foreign"
 	"berth/importd/cage"
 	"berth/transfer"
 	"berth/transfer/fetch"
@@ -68,7 +69,12 @@ func (s *stage) pull(ctx context.Context) error {
 func (s *stage) logFetch(text string) { s.report.log(PriorityInfo, "%s", text) }
 
 func (p *pulling) run(ctx context.Context) (err error) {
-	build, err := p.startBuild()
+	release, err := p.holdTrees(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	build, err := p.startBuild(ctx)
 	if err != nil {
 		return err
 	}
@@ -239,12 +245,31 @@ func (p *pulling) keptETags() ([]string, error) {
 	}
 	var etags []string
 	for _, k := range kept {
-		_, known := keptDigest(filepath.Join(p.Request.ImageRoot, k.Name))
+		path := filepath.Join(p.Request.ImageRoot, k.Name)
+		if usable, err := p.usable(path); err != nil {
+			return nil, err
+		} else if !usable {
+			continue
+		}
+		_, known := keptDigest(path)
 		if k.ETag != "" && (known || p.Request.Verify == VerifyNo) {
 			etags = append(etags, k.ETag)
 		}
 	}
 	return etags, nil
+}
+
+// usable says whether a kept copy belongs to whom its copies have to.
+func (p *pulling) usable(path string) (bool, error) {
+	if !p.foreign {
+		return true, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false, nil //nolint:nilerr // nothing that this user could copy
+	}
+	defer f.Close()
+	return foreign.Tree(f)
 }
 
 func acquired(received, resumed int64, took time.Duration) string {

@@ -127,9 +127,6 @@ func (r *Request) settle(c Config) error {
 	if r.Format == "" {
 		r.Format = compress.None
 	}
-	if c.User && (r.Kind == PullTar || r.Kind == ImportTar) {
-		return fmt.Errorf("unpack an archive for a user: %w", ErrForeignOwners)
-	}
 	if !r.Kind.Pull() && r.File == nil {
 		return &InvalidError{"fileDescriptor", "none was passed"}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"berth/images"
 	"berth/images/btrfs"
+	"berth/images/foreign"
 	"berth/importd/cage"
 
 	"golang.org/x/sys/unix"
@@ -31,14 +32,18 @@ type stage struct {
 	// control is kept open by the worker's children too, so that the daemon
 	// sees when the last of them is gone.
 	control *os.File
+	// trees works on trees of the foreign range; foreign says that this transfer makes one.
+	trees   *foreign.User
+	foreign bool
 }
 
 // errDaemonGone ends a worker whose daemon died: nobody would learn of the end.
 var errDaemonGone = errors.New("the daemon is gone")
 
 // WorkerMain is the main function of a process named [WorkerName]; it returns
-// the exit status.
-func WorkerMain() int {
+// the exit status. The services are for trees of a user whose files belong to
+// many; nil means that this host has none.
+func WorkerMain(services foreign.Services) int {
 	control := os.NewFile(controlFD, "control")
 	if control == nil {
 		fmt.Fprintln(os.Stderr, "this program is started by importd only")
@@ -51,6 +56,7 @@ func WorkerMain() int {
 		return 2
 	}
 	s.store = images.NewStore(s.Locations)
+	s.trees = (&Config{User: s.User, Foreign: services}).trees(control)
 
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

@@ -12,8 +12,10 @@ import (
 
 	"berth/images"
 	"berth/images/copytree"
+	"berth/images/foreign"
 	"berth/importd/cage"
 	"berth/transfer"
+	"berth/transfer/compress"
 )
 
 // What the unpacker finds on its descriptors besides the bytes on standard
@@ -35,6 +37,10 @@ type unpackJob struct {
 	Stream bool `json:"stream,omitempty"`
 	// ZeroFill goes on with zeros up to SizeMax.
 	ZeroFill bool `json:"zeroFill,omitempty"`
+	// Foreign fills or packs a tree of the foreign range.
+	Foreign bool `json:"foreign,omitempty"`
+	// Format is that of what is packed.
+	Format compress.Format `json:"format,omitempty"`
 }
 
 // unpackJob describes what fills an image or a direct target.
@@ -54,17 +60,14 @@ func (s *stage) unpackJob(into receiver) unpackJob {
 type unpacker struct {
 	process *os.Process
 	control *os.File
-	ended   chan struct{} // closed when it was waited for
-	err     error         // why it failed; to be read when ended is closed
+	space   *foreign.Process // nil unless it runs in a user namespace
+	ended   chan struct{}    // closed when it was waited for
+	err     error            // why it failed; to be read when ended is closed
 }
 
 // startUnpacker starts the child that turns the bytes on stdin into the image. It
 // holds the lock of a pending image too.
-func (s *stage) startUnpacker(stdin *os.File, into receiver) (_ *unpacker, err error) {
-	text, err := json.Marshal(s.unpackJob(into))
-	if err != nil {
-		return nil, fmt.Errorf("write the unpacker's job: %w", err)
-	}
+func (s *stage) startUnpacker(ctx context.Context, stdin *os.File, into receiver) (_ *unpacker, err error) {
 	ours, theirs, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make the unpacker's pipe: %w", err)
@@ -75,20 +78,39 @@ func (s *stage) startUnpacker(stdin *os.File, into receiver) (_ *unpacker, err e
 		return nil, errors.Join(err, ours.Close())
 	}
 	defer func() { err = errors.Join(err, scratch.Close()) }()
-	process, err := startConfined([]string{UnpackerName, string(text)}, &os.ProcAttr{
-		Env:   os.Environ(),
-		Files: []*os.File{stdin, os.Stdout, os.Stderr, theirs, into.File(), scratch, s.control},
-		Sys:   &syscall.SysProcAttr{Cloneflags: newNetwork()},
-	})
+	files := []*os.File{stdin, os.Stdout, os.Stderr, theirs, into.File(), scratch, s.control}
+	if s.foreign {
+		space, err := s.startForeign(ctx, s.unpackJob(into), files, into)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("start the unpacker: %w", err), ours.Close())
+		}
+		return newUnpacker(space.OS, ours, space, s.report), nil
+	}
+	process, err := s.startHere(s.unpackJob(into), files)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the unpacker: %w", err), ours.Close())
 	}
-	u := &unpacker{process: process, control: ours, ended: make(chan struct{})}
+	return newUnpacker(process, ours, nil, s.report), nil
+}
+
+func (s *stage) startHere(j unpackJob, files []*os.File) (*os.Process, error) {
+	text, err := json.Marshal(j)
+	if err != nil {
+		return nil, fmt.Errorf("write the job: %w", err)
+	}
+	return startConfined([]string{UnpackerName, string(text)}, &os.ProcAttr{
+		Env: os.Environ(), Files: files, Sys: &syscall.SysProcAttr{Cloneflags: newNetwork()},
+	})
+}
+
+// newUnpacker relays what a process says from now on.
+func newUnpacker(process *os.Process, control *os.File, space *foreign.Process, report *reporter) *unpacker {
+	u := &unpacker{process: process, control: control, space: space, ended: make(chan struct{})}
 	go func() {
 		defer close(u.ended)
-		u.err = u.follow(s.report)
+		u.err = u.follow(report)
 	}()
-	return u, nil
+	return u
 }
 
 func newNetwork() uintptr {
@@ -124,6 +146,9 @@ func (u *unpacker) follow(report *reporter) error {
 		report.send(m)
 	})
 	state, waitErr := u.process.Wait()
+	if u.space != nil {
+		err = errors.Join(err, u.space.Close())
+	}
 	if err := errors.Join(err, waitErr, u.control.Close()); err != nil {
 		return fmt.Errorf("wait for the unpacker: %w", err)
 	}
@@ -153,7 +178,11 @@ func UnpackerMain(args []string) int {
 	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
-		err = s.unpack(ctx, job)
+		if job.Foreign {
+			err = s.inside(ctx, job)
+		} else {
+			err = s.unpack(ctx, job)
+		}
 	}
 	if err != nil {
 		s.report.send(message{Failure: failureOf(err)})
@@ -179,12 +208,7 @@ func (s *stage) unpack(ctx context.Context, job unpackJob) error {
 	case job.Kind == ImportFS:
 		return copytree.Copy(ctx, os.Stdin, target, copytree.Options{})
 	case job.Kind.Tree():
-		return transfer.Unpack(ctx, os.Stdin, transfer.Tree(target, transfer.TreeOptions{
-			SizeMax: job.SizeMax,
-			Warn: func(entry string, err error) {
-				s.report.log(PriorityWarning, "Not kept of '%s': %v", entry, err)
-			},
-		}))
+		return transfer.Unpack(ctx, os.Stdin, transfer.Tree(target, s.treeOptions(job)))
 	}
 	switch {
 	case job.Stream:
@@ -194,6 +218,15 @@ func (s *stage) unpack(ctx context.Context, job unpackJob) error {
 	}
 	scratch := os.NewFile(scratchFD, "conversion space beside "+job.Target)
 	return transfer.Unpack(ctx, os.Stdin, transfer.Disk(target, scratch, job.SizeMax))
+}
+
+func (s *stage) treeOptions(j unpackJob) transfer.TreeOptions {
+	return transfer.TreeOptions{
+		SizeMax: j.SizeMax,
+		Warn: func(entry string, err error) {
+			s.report.log(PriorityWarning, "Not kept of '%s': %v", entry, err)
+		},
+	}
 }
 
 // nameFromURL takes an image's name from where it comes (importd.md 5.1).

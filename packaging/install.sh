@@ -132,9 +132,8 @@ install_systemd() {
       install_unit "$name" "$dir/system"
       [[ $name != importd ]] || link "$libexec/systemd-import-generator" "$dir/system-generators/systemd-import-generator"
     fi
-    # Only a daemon that has instances for users takes the place of those. That of
-    # importd refuses archives, which the stock one unpacks.
-    if [[ $name != importd ]] && has "/usr/lib/systemd/user/systemd-$name.service" && "$BIN/$name" --help 2>&1 | grep -q -e '--user'; then
+    # Only a daemon that has instances for users takes the place of those.
+    if has "/usr/lib/systemd/user/systemd-$name.service" && "$BIN/$name" --help 2>&1 | grep -q -e '--user'; then
       fill 0644 "$here/systemd/$name-user.conf" "$dir/user/systemd-$name.service.d/50-berth.conf"
     fi
   done

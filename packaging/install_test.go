@@ -229,8 +229,9 @@ func TestUserUnits(t *testing.T) {
 	if !strings.Contains(got, "\nExecStart="+libexec+"machined --user\n") {
 		t.Errorf("drop-in: %s", got)
 	}
-	if _, err := os.Stat(filepath.Join(tr.dir, "/usr/local/lib/systemd/user/systemd-importd.service.d")); err == nil {
-		t.Error("an importd that cannot do as much for a user replaces the stock one")
+	got = tr.read("/usr/local/lib/systemd/user/systemd-importd.service.d/50-berth.conf")
+	if !strings.Contains(got, "\nExecStart="+libexec+"importd --user\n") {
+		t.Errorf("the drop-in for importd is:\n%s", got)
 	}
 }
 

@@ -43,6 +43,11 @@ type TreeOptions struct {
 	// SizeMax bounds the sum of all files, in bytes; 0 means the default of
 	// package tarball.
 	SizeMax int64
+	// Users is how many users and groups there are, in a user namespace; 0 means any number. What is of others, or takes
+	// the host's root, is replaced or left out as package tarball says.
+	Users uint32
+	// TopMode are rights that the top of the tree gets besides its own.
+	TopMode uint32
 	// Warn is told what could not be kept and does no harm.
 	Warn func(entry string, err error)
 }
@@ -51,8 +56,10 @@ type TreeOptions struct {
 func Tree(dir *os.File, o TreeOptions) Taker {
 	return func(ctx context.Context, r io.Reader) error {
 		return tarball.Extract(ctx, r, dir, tarball.ExtractOptions{
-			Limits: tarball.Limits{Bytes: o.SizeMax},
-			Warn:   o.Warn,
+			Limits:   tarball.Limits{Bytes: o.SizeMax},
+			Users:    o.Users,
+			RootMode: o.TopMode,
+			Warn:     o.Warn,
 		})
 	}
 }

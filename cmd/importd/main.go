@@ -14,9 +14,11 @@ import (
 	"berth/cmd/internal/generator"
 	"berth/cmd/internal/helper"
 	"berth/cmd/internal/importapi"
+	"berth/cmd/internal/nsresource"
 	"berth/cmd/internal/polkit"
 	"berth/cmd/internal/varlink"
 	"berth/images"
+	"berth/images/foreign"
 	"berth/importd"
 
 	"github.com/spf13/pflag"
@@ -29,9 +31,11 @@ var version = "unknown"
 func main() {
 	switch filepath.Base(os.Args[0]) {
 	case importd.WorkerName:
-		os.Exit(importd.WorkerMain())
+		os.Exit(importd.WorkerMain(nsresource.Client{}))
 	case importd.UnpackerName:
 		os.Exit(importd.UnpackerMain(os.Args[1:]))
+	case foreign.Name:
+		os.Exit(foreign.Main())
 	}
 	switch name := filepath.Base(os.Args[0]); {
 	case helper.Is(name):
@@ -77,7 +81,7 @@ func serve(ctx context.Context, o daemon.Options, p place) error {
 	}
 	environment := helper.ReadEnvironment(os.Getenv, func(text string) { log.Warn(text) })
 	manager := importd.New(ctx, importd.Config{
-		Locations: p.locations, User: p.user, UserAgent: "berth-importd/" + version, Logger: log.Logger,
+		Locations: p.locations, User: p.user, Foreign: nsresource.Client{}, UserAgent: "berth-importd/" + version, Logger: log.Logger,
 		NoSync: environment.NoSync, NoSubvolumes: environment.NoSubvolumes,
 	})
 	defer manager.Close()

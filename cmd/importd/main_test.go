@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"berth/fixtures/ownhost"
+	"berth/images/foreign"
 	"berth/importd"
 )
 
@@ -12,6 +13,6 @@ import (
 func TestMain(m *testing.M) {
 	ownhost.Main(m, map[string]func(){
 		"systemd-pull": main, "systemd-import": main, "systemd-import-fs": main, "systemd-export": main,
-		importd.WorkerName: main, importd.UnpackerName: main,
+		importd.WorkerName: main, importd.UnpackerName: main, foreign.Name: main,
 	})
 }

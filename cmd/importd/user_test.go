@@ -71,10 +71,10 @@ func TestUserDaemon(t *testing.T) {
 		}
 	}
 	for words, args := range map[string][]string{
-		"systemd-nsresourced":       {"-m", "--verify=no", "pull-tar", "file:///a.tar"},
-		"no place for images":       {"-S", "import-raw", b.path("d.raw")},
-		"no such image":             {"-m", "export-raw", "nobody"},
-		"unpack an archive for a u": {"-m", "import-tar", b.path("d.raw"), "t"},
+		"systemd-nsresourced": {"-m", "--verify=no", "pull-tar", "file:///a.tar"},
+		"no place for images": {"-S", "import-raw", b.path("d.raw")},
+		"no such image":       {"-m", "export-raw", "nobody"},
+		"systemd-mountfsd":    {"-m", "import-tar", b.path("d.raw"), "t"},
 	} {
 		if out, err := tool(args...); err == nil || !strings.Contains(out, words) {
 			t.Errorf("%q: %v, want %q\n%s", args, err, words, out)

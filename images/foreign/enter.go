@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Inside is what a process in a namespace has of whoever started it.
@@ -43,6 +45,16 @@ func becomeRoot() error {
 		return fmt.Errorf("become root of the user namespace: %w", err)
 	}
 	return nil
+}
+
+// Open opens a directory that was handed over for reading and for changes of its own attributes: a mount is neither. The
+// file that was handed over is closed.
+func Open(handed *os.File) (*os.File, error) {
+	fd, err := unix.Openat(int(handed.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err = errors.Join(err, handed.Close()); err != nil {
+		return nil, fmt.Errorf("open the tree: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "tree"), nil
 }
 
 // EndWithStarter returns a context that ends when whoever started the process is gone. It is for processes that are

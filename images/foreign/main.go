@@ -59,8 +59,11 @@ func (i *Inside) serve() error {
 		var ctx context.Context
 		ctx, stop = context.WithCancel(context.Background())
 		go func() {
-			err := m.do(ctx, files)
-			err = errors.Join(err, closeAll(files))
+			trees, err := openAll(files)
+			if err == nil {
+				err = m.do(ctx, trees)
+			}
+			err = errors.Join(err, closeAll(trees))
 			_ = send(i.conn, answer(err)) // nobody there: the end is near
 		}()
 	}
@@ -77,6 +80,19 @@ func giveUp() error {
 	return nil
 }
 
+// openAll opens what was handed over. It is for the caller to close, also after an error.
+func openAll(files []*os.File) (trees []*os.File, err error) {
+	for _, f := range files {
+		tree, openErr := Open(f)
+		if openErr != nil {
+			err = errors.Join(err, openErr)
+			continue
+		}
+		trees = append(trees, tree)
+	}
+	return trees, err
+}
+
 func (m message) do(ctx context.Context, files []*os.File) error {
 	switch {
 	case m.Verb == verbEmpty && len(files) == 1:
@@ -91,15 +107,8 @@ func (m message) do(ctx context.Context, files []*os.File) error {
 
 // empty removes what is in a directory, as many names at a time as one look gives.
 func empty(ctx context.Context, dir *os.File) error {
-	// The mount is the top, and cannot be read from as it is.
-	fd, err := unix.Openat(int(dir.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("read the tree: %w", err)
-	}
-	list := os.NewFile(uintptr(fd), dir.Name())
-	defer list.Close()
 	for {
-		names, err := list.Readdirnames(1024)
+		names, err := dir.Readdirnames(1024)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -112,7 +121,7 @@ func empty(ctx context.Context, dir *os.File) error {
 			}
 		}
 		// What was removed may have moved what comes next.
-		if _, err := list.Seek(0, io.SeekStart); err != nil {
+		if _, err := dir.Seek(0, io.SeekStart); err != nil {
 			return fmt.Errorf("read the tree: %w", err)
 		}
 	}

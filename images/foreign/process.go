@@ -54,7 +54,7 @@ func Start(ctx context.Context, s Services, argv []string, attr os.ProcAttr, pla
 	defer func() {
 		err = errors.Join(err, theirs.Close())
 		if err != nil {
-			err = errors.Join(err, p.abort())
+			err = errors.Join(err, p.Abort())
 		}
 	}()
 	attr.Files = slices.Clone(attr.Files)
@@ -102,8 +102,8 @@ func (p *Process) Close() error {
 	return errors.Join(append(errs, p.conn.Close())...)
 }
 
-// abort ends a process that could not be set up.
-func (p *Process) abort() error {
+// Abort ends a process that could not be set up, waits for that and closes the Process.
+func (p *Process) Abort() error {
 	err := p.Close()
 	if p.OS != nil {
 		_ = p.OS.Kill() // ended already: that is the aim

@@ -148,6 +148,24 @@ func completeACL(entries []aclEntry, mode uint32) []aclEntry {
 	return slices.CompactFunc(entries, func(a, b aclEntry) bool { return a.tag == b.tag && a.id == b.id })
 }
 
+// dropACLEntries leaves out the entries of an ACL for users and groups from limit on, and counts them. A value in an
+// unknown form stays as it is, for the kernel to refuse.
+func dropACLEntries(value []byte, limit uint32) (kept []byte, dropped int) {
+	if len(value) < 4 || len(value)%8 != 4 {
+		return value, 0
+	}
+	kept = value[:4:4]
+	for rest := value[4:]; len(rest) > 0; rest = rest[8:] {
+		tag, id := binary.LittleEndian.Uint16(rest), binary.LittleEndian.Uint32(rest[4:])
+		if (tag == aclUser || tag == aclGroup) && id >= limit {
+			dropped++
+			continue
+		}
+		kept = append(kept, rest[:8]...)
+	}
+	return kept, dropped
+}
+
 func formatACLValue(entries []aclEntry) []byte {
 	value := binary.LittleEndian.AppendUint32(nil, aclVersion)
 	for _, e := range entries {
@@ -167,6 +185,9 @@ func formatACL(value []byte) (string, error) {
 	for value = value[4:]; len(value) > 0; value = value[8:] {
 		tag := binary.LittleEndian.Uint16(value)
 		perm := binary.LittleEndian.Uint16(value[2:])
+		if (tag == aclUser || tag == aclGroup) && binary.LittleEndian.Uint32(value[4:]) == aclNoID {
+			continue // of a user that does not exist in this user namespace
+		}
 		id := strconv.FormatUint(uint64(binary.LittleEndian.Uint32(value[4:])), 10)
 		if len(out) > 0 {
 			out = append(out, ',')

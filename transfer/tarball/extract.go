@@ -19,6 +19,12 @@ type ExtractOptions struct {
 	// SELinux restores the attribute security.selinux. It makes sense only where the host enforces SELinux;
 	// elsewhere labels would be left over that nothing keeps true.
 	SELinux bool
+	// Users is how many users and groups there are, in a user namespace; 0 means any number. Owners beyond are
+	// replaced by the last but one, entries of ACLs for them are left out, and so are, with a warning, device nodes
+	// and attributes that only the host's root may make.
+	Users uint32
+	// RootMode are rights that the root of the tree gets besides its own.
+	RootMode uint32
 	// Warn is told what could not be restored but does not make the tree wrong: file flags that the file system
 	// does not know, ACL entries with names in place of numbers, attributes outside the common namespaces.
 	// It may be nil.

@@ -15,6 +15,7 @@ func (x *extractor) root(m metadata) error {
 	if err := x.tree.leaveTo(1); err != nil {
 		return err
 	}
+	m.mode |= x.opts.RootMode
 	return x.describe(&x.tree.dirs[0], m, true)
 }
 
@@ -121,6 +122,10 @@ func (x *extractor) node(name string, h *pax.Header, m metadata) error {
 	}
 	dir := x.tree.top()
 	err := replacing(dir, name, func() error { return unix.Mknodat(dir, name, kind|0o600, int(device)) })
+	if errors.Is(err, unix.EPERM) && x.opts.Users > 0 && h.Type != pax.TypeFIFO {
+		x.opts.Warn(h.Name, fmt.Errorf("leave out the device node: %w", err))
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("make device node or FIFO: %w", err)
 	}

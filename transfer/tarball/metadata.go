@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"berth/transfer/tarball/pax"
 
@@ -29,7 +30,7 @@ func (x *extractor) metadata(h *pax.Header) (metadata, error) {
 	if h.UID < 0 || h.UID >= math.MaxUint32 || h.GID < 0 || h.GID >= math.MaxUint32 {
 		return m, fmt.Errorf("%w: owner %d:%d", ErrFormat, h.UID, h.GID)
 	}
-	m.uid, m.gid = int(h.UID), int(h.GID)
+	m.uid, m.gid = x.owner(h.UID), x.owner(h.GID)
 	m.mtime = unix.Timespec{Sec: h.ModTime.Unix(), Nsec: int64(h.ModTime.Nanosecond())}
 	var err error
 	if m.access, err = x.acl(h, h.AccessACL, aclAccess); err != nil {
@@ -39,12 +40,20 @@ func (x *extractor) metadata(h *pax.Header) (metadata, error) {
 	return m, err
 }
 
+// owner is the number of a user or group, or of the one that stands for those that there are not.
+func (x *extractor) owner(id int64) int {
+	if n := int64(x.opts.Users); n > 0 && id >= n {
+		return int(n - 2)
+	}
+	return int(id)
+}
+
 // acl takes an ACL from its text, or better from a plain attribute: GNU tar may write both, with names that mean nothing
 // here in the text. The kernel checks the attribute's value.
 func (x *extractor) acl(h *pax.Header, text, attribute string) ([]byte, error) {
 	for _, a := range h.Xattrs {
 		if a.Name == attribute {
-			return append([]byte{}, a.Value...), nil
+			return x.knownACL(h, append([]byte{}, a.Value...)), nil
 		}
 	}
 	if text == "" {
@@ -54,7 +63,22 @@ func (x *extractor) acl(h *pax.Header, text, attribute string) ([]byte, error) {
 	if dropped > 0 {
 		x.opts.Warn(h.Name, fmt.Errorf("drop %d ACL entries without numeric id", dropped))
 	}
-	return value, err
+	if err != nil {
+		return nil, err
+	}
+	return x.knownACL(h, value), nil
+}
+
+// knownACL leaves out the entries of an ACL for users that there are not.
+func (x *extractor) knownACL(h *pax.Header, value []byte) []byte {
+	if x.opts.Users == 0 {
+		return value
+	}
+	value, dropped := dropACLEntries(value, x.opts.Users)
+	if dropped > 0 {
+		x.opts.Warn(h.Name, fmt.Errorf("drop %d ACL entries for users or groups beyond %d", dropped, x.opts.Users))
+	}
+	return value
 }
 
 // apply gives an open inode its attributes. The order matters: a new owner clears setuid bits and capabilities, user
@@ -132,7 +156,12 @@ func (x *extractor) setXattrs(m *metadata, set func(name string, value []byte) e
 		case xattrForeign:
 			x.opts.Warn(m.entryName, fmt.Errorf("skip extended attribute %q", a.Name))
 		case xattrPlain:
-			if err := set(a.Name, a.Value); err != nil {
+			err := set(a.Name, a.Value)
+			if errors.Is(err, unix.EPERM) && x.opts.Users > 0 && !strings.HasPrefix(a.Name, "user.") {
+				x.opts.Warn(m.entryName, fmt.Errorf("skip extended attribute %q: %w", a.Name, err))
+				continue
+			}
+			if err != nil {
 				return fmt.Errorf("set extended attribute %q: %w", a.Name, err)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 
 	"berth/cmd/internal/cli"
 	"berth/cmd/internal/console"
+	"berth/cmd/internal/nsresource"
 	"berth/images"
 	"berth/importd"
 
@@ -114,7 +115,7 @@ func (h *helper) places() (images.Locations, error) {
 func (h *helper) do(ctx context.Context) error {
 	err := importd.Do(ctx, importd.Config{
 		Locations: h.locations, UserAgent: h.program.name + "/" + h.buildInfo,
-		NoSync: h.noSync, NoSubvolumes: h.noSubvolumes, User: h.scope == userScope,
+		NoSync: h.noSync, NoSubvolumes: h.noSubvolumes, User: h.scope == userScope, Foreign: nsresource.Client{},
 		Logger: slog.New(slog.DiscardHandler),
 	}, h.request, h.reporter())
 	if err == nil {
