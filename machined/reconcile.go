@@ -28,6 +28,9 @@ func (m *Manager) reconcile() error {
 		}
 		m.resume(machine)
 	}
+	if err := m.resumeStarts(); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	// The stock daemon, when it was restarted, takes every machine for the owner

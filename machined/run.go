@@ -22,6 +22,7 @@ type run struct {
 	mu      sync.Mutex
 	booting bool
 	stopped bool          // somebody wants it to end: no reboot
+	abort   func()        // ends the attempt to boot it that is under way
 	changed chan struct{} // closed and replaced when booting changes, closed at the end
 
 	// What follows belongs to whoever drives the run: boot, then ended.
@@ -30,6 +31,7 @@ type run struct {
 	unit    Unit
 	starts  []time.Time // the latest, for startLimit
 	logEnd  int64       // of the log when the runner was started
+	broken  bool        // another daemon began it: there may be a unit without a process known
 }
 
 // A machine that is started startLimit times within startWindow is given up.
@@ -64,11 +66,27 @@ func (r *run) isStopped() bool {
 	return r.stopped
 }
 
-// stop keeps a reboot from happening; a machine that is just coming up is ended.
+// stop keeps a reboot from happening, and ends an attempt to boot the machine.
 func (r *run) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stopped = true
+	if r.abort != nil {
+		r.abort()
+	}
+}
+
+// errTerminated is why a start fails that somebody ended.
+var errTerminated = fmt.Errorf("%w: the machine was terminated", ErrStartFailed)
+
+// abortable has stop end an attempt to boot.
+func (r *run) abortable(abort context.CancelCauseFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.abort = func() { abort(errTerminated) }
+	if r.stopped {
+		r.abort()
+	}
 }
 
 func (r *run) setBooting(now bool) {
@@ -79,15 +97,22 @@ func (r *run) setBooting(now bool) {
 	r.changed = make(chan struct{})
 }
 
-// boot starts the runner and returns when the machine is registered. If it
-// fails, nothing of the attempt is left.
-func (r *run) boot(ctx context.Context) (Machine, error) {
+// boot makes an attempt, of launch or await, and returns when the machine is
+// registered. If it fails, nothing of the attempt is left.
+func (r *run) boot(ctx context.Context, attempt func(context.Context) (Machine, error)) (Machine, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(r.m.ctx, func() { cancel(ErrClosed) })()
-	machine, err := r.launch(ctx)
+	r.abortable(cancel)
+	machine, err := attempt(ctx)
 	if err != nil {
+		if ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+			err = errors.Join(context.Cause(ctx), err) // what it broke off tells little
+		}
 		return Machine{}, errors.Join(err, r.clean())
+	}
+	if err := removeFile(r.startFile()); err != nil {
+		r.m.log.Warn("start stays noted", "machine", r.name, "error", err)
 	}
 	r.setBooting(false)
 	// From here on the end of the runner is dealt with in the background.
@@ -95,7 +120,7 @@ func (r *run) boot(ctx context.Context) (Machine, error) {
 		return Machine{}, errors.Join(err, r.clean())
 	}
 	if r.isStopped() {
-		if err := r.m.Terminate(ctx, r.name); err != nil && !errors.Is(err, ErrNoSuchMachine) {
+		if err := r.m.Terminate(context.WithoutCancel(ctx), r.name); err != nil && !errors.Is(err, ErrNoSuchMachine) {
 			return machine, err
 		}
 	}
@@ -118,7 +143,7 @@ func (r *run) launch(ctx context.Context) (Machine, error) {
 	if err := r.spawn(ctx, command.Argv, r.socket.env(command.Env)); err != nil {
 		return Machine{}, err
 	}
-	return r.awaitMachine(ctx, machine)
+	return r.awaitMachine(ctx, machine, nil)
 }
 
 // spawn starts the runner in the machine's unit, its output into the log.
@@ -133,6 +158,9 @@ func (r *run) spawn(ctx context.Context, argv, env []string) (err error) {
 		return fmt.Errorf("open input of runner: %w", err)
 	}
 	defer func() { err = errors.Join(err, null.Close()) }()
+	if err := r.note(ProcessID{}); err != nil {
+		return err
+	}
 	process, err := r.m.units.StartService(ctx, Service{
 		Unit: ScopeName(r.name), Description: "Container " + r.name, Path: argv[0], Args: argv, Env: env,
 		Files: []*os.File{null, log, log},
@@ -141,6 +169,9 @@ func (r *run) spawn(ctx context.Context, argv, env []string) (err error) {
 		return err
 	}
 	r.process, r.logEnd = process, end
+	if err := r.note(process.ProcessID); err != nil {
+		return err
+	}
 	r.unit, err = r.m.units.UnitOf(ctx, process.PID)
 	if errors.Is(err, ErrNoSuchProcess) {
 		err = nil // it has ended already, which awaitMachine tells better
@@ -148,8 +179,9 @@ func (r *run) spawn(ctx context.Context, argv, env []string) (err error) {
 	return err
 }
 
-// awaitMachine waits until the runner names the leader and registers it.
-func (r *run) awaitMachine(ctx context.Context, machine Machine) (Machine, error) {
+// awaitMachine waits until the runner names the leader and registers it. With each
+// look the runner's processes are looked at for a leader, too.
+func (r *run) awaitMachine(ctx context.Context, machine Machine, look <-chan time.Time) (Machine, error) {
 	ended := make(chan struct{})
 	cancel, err := r.m.watch.add(r.process, func() { close(ended) })
 	if err != nil {
@@ -159,21 +191,25 @@ func (r *run) awaitMachine(ctx context.Context, machine Machine) (Machine, error
 	notices, enough := r.socket.read(r.process.PID)
 	defer close(enough)
 	for {
+		leader := 0
 		select {
 		case n := <-notices:
-			if n.leader == 0 {
-				continue
-			}
-			got, err := r.admit(ctx, machine, n.leader)
-			if errors.Is(err, ErrNoSuchProcess) {
-				continue // the runner's own end tells why
-			}
-			return got, err
+			leader = n.leader
+		case <-look:
+			leader = leaderBelow(r.process.PID)
 		case <-ended:
 			return Machine{}, r.failure()
 		case <-ctx.Done():
 			return Machine{}, context.Cause(ctx)
 		}
+		if leader == 0 {
+			continue
+		}
+		machine, err := r.admit(ctx, machine, leader)
+		if errors.Is(err, ErrNoSuchProcess) {
+			continue // the runner's own end tells why
+		}
+		return machine, err
 	}
 }
 
@@ -218,7 +254,7 @@ func (r *run) ended() {
 	if r.wantsReboot(status) {
 		r.m.log.Info("machine reboots", "machine", r.name)
 		r.setBooting(true)
-		_, err := r.boot(r.m.ctx)
+		_, err := r.boot(r.m.ctx, r.launch)
 		if err == nil {
 			return
 		}

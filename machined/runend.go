@@ -14,10 +14,13 @@ func (r *run) clean() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.m.ctx), cleanLimit)
 	defer cancel()
 	var errs []error
-	if r.process != nil {
-		errs = append(errs, r.kill(ctx), r.reap(ctx))
+	if r.process != nil || r.broken {
+		errs = append(errs, r.kill(ctx))
 	}
-	errs = append(errs, r.close())
+	if r.process != nil {
+		errs = append(errs, r.reap(ctx))
+	}
+	errs = append(errs, r.close(), removeFile(r.startFile()))
 	r.m.forget(r.name)
 	return errors.Join(errs...)
 }
@@ -28,7 +31,11 @@ func (r *run) kill(ctx context.Context) error {
 	if unit.Name == "" {
 		unit.Name = ScopeName(r.name)
 	}
-	err := r.m.units.Stop(ctx, unit, 0, r.process)
+	var first []*Process
+	if r.process != nil {
+		first = append(first, r.process)
+	}
+	err := r.m.units.Stop(ctx, unit, 0, first...)
 	if h, notFound := r.m.hold(r.name); notFound == nil {
 		// Where there is no unit, or it does not hold the leader.
 		err = errors.Join(err, ignoreEnded(h.leader.Signal(syscall.SIGKILL)), h.close())

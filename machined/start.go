@@ -20,7 +20,8 @@ type StartRequest struct {
 // end is waited for. When ctx ends first nothing stays behind.
 //
 // The machine is the host's, not the caller's, because the runner is. Its guest
-// may ask for a reboot; it is then started again under its name.
+// may ask for a reboot; it is then started again under its name. A start that the
+// daemon is killed in goes on with the next one, or is cleaned up.
 //
 // [ErrInvalidName], [ErrMachineExists], [ErrNoRunner], images.ErrNotFound,
 // [ErrNotSupported] for images that cannot be run, [ErrStartFailed] with the
@@ -52,7 +53,7 @@ func (m *Manager) start(ctx context.Context, caller Caller, name string) (Machin
 	}
 	defer m.background.Done()
 	m.log.Info("starting machine", "machine", name, "runner", m.config.Runner.Name(), "uid", caller.UID)
-	machine, err := r.boot(ctx)
+	machine, err := r.boot(ctx, r.launch)
 	if err != nil {
 		r.finish()
 	}

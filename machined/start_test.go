@@ -226,8 +226,6 @@ func TestTerminateWhileStarting(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.config.Runner = slow
-	// The init of a guest that is not up yet does not hear SIGTERM.
-	l.config.StopGrace = 100 * time.Millisecond
 	l.open(t)
 	started := make(chan error, 1)
 	go func() {
@@ -239,11 +237,29 @@ func TestTerminateWhileStarting(t *testing.T) {
 		t.Error(err)
 	}
 	close(slow.goOn)
-	if err := <-started; err != nil {
+	if err := <-started; !errors.Is(err, machined.ErrStartFailed) || !strings.Contains(err.Error(), "terminated") {
 		t.Error(err)
 	}
-	l.isNew(t)
-	l.isRemoved(t)
+	l.isOver(t, machined.Machine{Supervisor: machined.ProcessID{PID: 1 << 30}, Leader: machined.ProcessID{PID: 1 << 30}})
+}
+
+// Who started it may not be there to give up.
+func TestTerminateAHangingStart(t *testing.T) {
+	everywhere(t, func(t *testing.T, units machined.Units) {
+		l := newLauncher(t, units, "hang", "")
+		started := make(chan error, 1)
+		go func() {
+			_, err := l.Start(t.Context(), machined.Caller{}, machined.StartRequest{Name: "foo"})
+			started <- err
+		}()
+		l.awaitOutput(t, "hanging")
+		if err := l.Terminate(t.Context(), "foo"); err != nil {
+			t.Error(err)
+		}
+		if err := <-started; !errors.Is(err, machined.ErrStartFailed) || !strings.Contains(err.Error(), "terminated") {
+			t.Error(err)
+		}
+	})
 }
 
 // slowRunner tells when it is asked for a command and waits.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/fixtures/await"
 	"berth/fixtures/guest/guesttest"
 	"berth/images"
 	"berth/machined"
@@ -91,7 +92,7 @@ func follow(t *testing.T, m *machined.Manager) <-chan machined.Event {
 	return events
 }
 
-func await(t *testing.T, events <-chan machined.Event, kind machined.EventKind, name string) {
+func awaitEvent(t *testing.T, events <-chan machined.Event, kind machined.EventKind, name string) {
 	t.Helper()
 	select {
 	case e := <-events:
@@ -107,18 +108,10 @@ func await(t *testing.T, events <-chan machined.Event, kind machined.EventKind, 
 // init does not hear signals.
 func awaitUp(t *testing.T, config machined.Config, name string, times int) {
 	t.Helper()
-	deadline := time.After(time.Minute)
-	for tick := time.NewTicker(10 * time.Millisecond); ; {
+	await.Until(t, time.Minute, "the guest to be up", func() bool {
 		text, err := os.ReadFile(filepath.Join(config.LogDir, name+".log"))
-		if err == nil && strings.Count(string(text), "minimal guest: up") >= times {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("the guest is not up: %v: %s", err, text)
-		}
-	}
+		return err == nil && strings.Count(string(text), "minimal guest: up") >= times
+	})
 }
 
 // mustEnd sees to it that a failed test leaves no machine.
@@ -140,7 +133,7 @@ func TestStartPowerOffAndReboot(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitUp(t, config, name, 1)
-	await(t, events, machined.EventNew, name)
+	awaitEvent(t, events, machined.EventNew, name)
 	first, err := m.Find(name)
 	if err != nil {
 		t.Fatal(err)
@@ -154,8 +147,8 @@ func TestStartPowerOffAndReboot(t *testing.T) {
 	if err := m.Kill(t.Context(), name, machined.KillLeader, syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	await(t, events, machined.EventRemoved, name)
-	await(t, events, machined.EventNew, name)
+	awaitEvent(t, events, machined.EventRemoved, name)
+	awaitEvent(t, events, machined.EventNew, name)
 	second, err := m.Find(name)
 	if err != nil || second.Leader == first.Leader {
 		t.Errorf("after the reboot: %+v, %v", second, err)
@@ -165,7 +158,7 @@ func TestStartPowerOffAndReboot(t *testing.T) {
 	if err := m.Kill(t.Context(), name, machined.KillLeader, powerOff); err != nil {
 		t.Fatal(err)
 	}
-	await(t, events, machined.EventRemoved, name)
+	awaitEvent(t, events, machined.EventRemoved, name)
 	if _, err := m.Find(name); !errors.Is(err, machined.ErrNoSuchMachine) {
 		t.Errorf("after power-off: %v", err)
 	}
@@ -203,8 +196,8 @@ func TestStartedMachineOutlivesTheManager(t *testing.T) {
 	if err := again.Kill(t.Context(), name, machined.KillLeader, syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	await(t, events, machined.EventRemoved, name)
-	await(t, events, machined.EventNew, name)
+	awaitEvent(t, events, machined.EventRemoved, name)
+	awaitEvent(t, events, machined.EventNew, name)
 	if err := <-reaped; err != nil {
 		t.Error(err)
 	}
@@ -212,7 +205,7 @@ func TestStartedMachineOutlivesTheManager(t *testing.T) {
 	if err := again.Terminate(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	await(t, events, machined.EventRemoved, name)
+	awaitEvent(t, events, machined.EventRemoved, name)
 }
 
 func TestStartFails(t *testing.T) {

@@ -153,7 +153,7 @@ func (m *Manager) Terminate(_ context.Context, name string) error {
 	e, err := m.findEntry(name)
 	if err != nil {
 		if r != nil && r.isBooting() {
-			return nil // it comes up stopped
+			return nil // its start fails, or it comes up stopped
 		}
 		return fmt.Errorf("terminate: %w", err)
 	}
