@@ -93,7 +93,7 @@ func leftovers(dir *os.File, o SweepOptions) (_ []*os.File, err error) {
 		if err != nil {
 			continue // gone meanwhile, or nothing that a writer makes
 		}
-		if flock(f, unix.LOCK_EX|unix.LOCK_NB) != nil || spool && !olderThan(f, o.SpoolAge) {
+		if flock(f, unix.LOCK_EX|unix.LOCK_NB) != nil || spool && !olderThan(f, o.SpoolAge) || !stillCalled(dir, name, f) {
 			if err := f.Close(); err != nil {
 				return left, err
 			}
@@ -102,6 +102,14 @@ func leftovers(dir *os.File, o SweepOptions) (_ []*os.File, err error) {
 		left = append(left, f)
 	}
 	return left, nil
+}
+
+// stillCalled says whether an open entry has its name still. A writer that has given its image another one lets go of
+// the lock as well, and what is called so by then is no longer ours to judge.
+func stillCalled(dir *os.File, name string, f *os.File) bool {
+	var now, opened unix.Stat_t
+	err := errors.Join(unix.Fstatat(int(dir.Fd()), name, &now, unix.AT_SYMLINK_NOFOLLOW), unix.Fstat(int(f.Fd()), &opened))
+	return err == nil && now.Dev == opened.Dev && now.Ino == opened.Ino
 }
 
 func olderThan(f *os.File, age time.Duration) bool {
