@@ -26,6 +26,15 @@ func (m *Manager) List() []Machine {
 	return list
 }
 
+// Changes is another number whenever a machine has come or gone: what was made of
+// [Manager.List] after it stays right as long as it stays the same, but for the
+// state of machines.
+func (m *Manager) Changes() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.table.changes
+}
+
 // Find returns the machine of that name; [ErrNoSuchMachine].
 func (m *Manager) Find(name string) (Machine, error) {
 	if name == HostName && m.config.Host {

@@ -28,6 +28,7 @@ type table struct {
 	byName   map[string]*entry
 	byLeader map[int]*entry    // by PID, which stays the leader's while it lives
 	byUnit   map[string]*entry // only machines that own their whole unit
+	changes  uint64            // machines that came and that went
 }
 
 func newTable() table {
@@ -35,6 +36,7 @@ func newTable() table {
 }
 
 func (t *table) add(e *entry) {
+	t.changes++
 	t.byName[e.Name] = e
 	t.byLeader[e.Leader.PID] = e
 	if e.ownsWholeUnit() {
@@ -55,6 +57,7 @@ func (t *table) remove(e *entry) bool {
 	if t.byName[e.Name] != e {
 		return false
 	}
+	t.changes++
 	delete(t.byName, e.Name)
 	t.forgetLeader(e)
 	if t.byUnit[e.Unit] == e {

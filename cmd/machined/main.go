@@ -51,6 +51,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	limitProcessors(os.Getenv)
 	unix.Umask(0o022)
 	ctx, stop := daemon.Context()
 	defer stop()

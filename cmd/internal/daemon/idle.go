@@ -46,6 +46,9 @@ func NewIdle(after time.Duration) *Idle {
 
 // Hold says that there is something to do until release is called.
 func (i *Idle) Hold() (release func()) {
+	if i.after == 0 {
+		return func() {} // nobody has to be told
+	}
 	i.add(1)
 	return sync.OnceFunc(func() { i.add(-1) })
 }
@@ -67,10 +70,14 @@ func (i *Idle) state() (busy bool, changed <-chan struct{}) {
 // Wait returns true after nobody has held for the whole time, and false when
 // ctx ends first.
 func (i *Idle) Wait(ctx context.Context) bool {
+	if i.after == 0 {
+		<-ctx.Done()
+		return false
+	}
 	for {
 		busy, changed := i.state()
 		after := i.after
-		if busy || after == 0 {
+		if busy {
 			after = math.MaxInt64
 		}
 		timer := time.NewTimer(after)

@@ -17,6 +17,7 @@ type Bus struct {
 	pool    string
 	service *bus.Service
 	news    *news
+	list    machineList
 }
 
 // NewBus puts machined's objects into the tree of c, next to what is there

@@ -35,21 +35,6 @@ func (b *Bus) getMachineByPID(ctx context.Context, call *bus.Call, pid uint32) (
 	return machinePath(m.Name), busError(err)
 }
 
-// busMachineEntry is an entry of ListMachines; the fields are in the order of
-// the wire.
-type busMachineEntry struct {
-	Name, Class, Service string
-	Path                 dbus.ObjectPath
-}
-
-func (b *Bus) listMachines(context.Context, *bus.Call) ([]busMachineEntry, error) {
-	list := []busMachineEntry{}
-	for _, m := range b.Manager.List() {
-		list = append(list, busMachineEntry{m.Name, string(m.Class), m.Service, machinePath(m.Name)})
-	}
-	return list, nil
-}
-
 func (b *Bus) unregisterMachine(ctx context.Context, call *bus.Call, name string) error {
 	if err := b.authorizeManage(ctx, call, name, "unregister"); err != nil {
 		return err
