@@ -65,9 +65,13 @@ func (c Client) MakeDirectory(ctx context.Context, parent *os.File, name string)
 	var answer struct {
 		Directory *int `json:"directoryFileDescriptor"`
 	}
-	files, err := call(ctx, c.mounts(), MountInterface+".MakeDirectory", parameters{0, name, 0o755}, &answer, parent)
+	again, err := plain(parent)
 	if err != nil {
 		return nil, err
+	}
+	files, err := call(ctx, c.mounts(), MountInterface+".MakeDirectory", parameters{0, name, 0o755}, &answer, again)
+	if err = errors.Join(err, again.Close()); err != nil {
+		return nil, errors.Join(err, closeAll(files))
 	}
 	f, err := one(files, answer.Directory)
 	if err != nil {
@@ -86,15 +90,28 @@ func (c Client) MountDirectory(ctx context.Context, dir, userns *os.File) (*os.F
 	var answer struct {
 		Mount *int `json:"mountFileDescriptor"`
 	}
-	files, err := call(ctx, c.mounts(), MountInterface+".MountDirectory", parameters{0, 1, "foreign"}, &answer, dir, userns)
+	again, err := plain(dir)
 	if err != nil {
 		return nil, err
+	}
+	files, err := call(ctx, c.mounts(), MountInterface+".MountDirectory", parameters{0, 1, "foreign"}, &answer, again, userns)
+	if err = errors.Join(err, again.Close()); err != nil {
+		return nil, errors.Join(err, closeAll(files))
 	}
 	f, err := one(files, answer.Mount)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s for a mount: %w", c.mounts(), err)
 	}
 	return named(f, dir.Name())
+}
+
+// plain opens a directory once more: with flags that it does not expect, such as O_NONBLOCK, systemd-mountfsd refuses it.
+func plain(dir *os.File) (*os.File, error) {
+	fd, err := unix.Openat(int(dir.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir.Name(), Err: err}
+	}
+	return os.NewFile(uintptr(fd), dir.Name()), nil
 }
 
 func (c Client) namespaces() string {

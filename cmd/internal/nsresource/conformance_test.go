@@ -178,3 +178,22 @@ func TestUnavailable(t *testing.T) {
 		}
 	}
 }
+
+// TestFlags: the services refuse directories that were opened in unusual ways, which the client keeps from them.
+func TestFlags(t *testing.T) {
+	if !withServices(t, tmpfs, nil, nil) {
+		return
+	}
+	dir, err := os.OpenFile(os.Getenv(placeVariable), os.O_RDONLY|unix.O_NONBLOCK|unix.O_DIRECTORY, 0)
+	must(t, err)
+	defer dir.Close()
+	made, err := client().MakeDirectory(t.Context(), dir, "made")
+	must(t, err, made.Close())
+	c, err := varlink.Dial(t.Context(), client().MountSocket)
+	must(t, err)
+	defer c.Close()
+	_, err = c.Call(t.Context(), nsresource.MountInterface+".MakeDirectory", map[string]any{"parentFileDescriptor": 0, "name": "other"}, nil, dir)
+	if err == nil {
+		t.Error("the test shows nothing: a directory that was opened without blocking is taken")
+	}
+}

@@ -132,7 +132,10 @@ func (h *Host) mountDirectory(_ context.Context, call *varlink.Call) error {
 	return call.Reply(map[string]int{"mountFileDescriptor": 0}, mount)
 }
 
-// directory returns an open directory that came with a call, and that can be read.
+// allowed are the flags of a directory that are not refused; the last is one that the kernel sets by itself.
+const allowed = unix.O_ACCMODE | unix.O_DIRECTORY | unix.O_NOFOLLOW | 0o100000
+
+// directory returns an open directory that came with a call.
 func directory(call *varlink.Call, index int, parameter string) (*os.File, error) {
 	dir, err := file(call, index, parameter)
 	if err != nil {
@@ -149,7 +152,7 @@ func directory(call *varlink.Call, index int, parameter string) (*os.File, error
 	if err != nil {
 		return nil, err
 	}
-	if flags&unix.O_PATH != 0 {
+	if flags&^allowed != 0 {
 		return nil, &varlink.Error{
 			Name:       nsresource.MountInterface + ".BadFileDescriptorFlags",
 			Parameters: map[string]string{"parameter": parameter},
