@@ -219,13 +219,16 @@ func TestForeignCancel(t *testing.T) {
 func TestForeignDaemonIsKilled(t *testing.T) {
 	h := newUserHost(t, homeOnTmpfs, true)
 	cmd := h.as("importd", "--user")
-	stop := startDaemon(t, cmd)
+	_ = startDaemon(t, cmd) // it is killed instead
 	ended := h.stalled()
-	for _, pid := range append([]int{cmd.Process.Pid}, h.processes("berth-worker")...) {
-		h.must(syscall.Kill(pid, syscall.SIGKILL))
+	workers := h.processes("berth-worker")
+	if len(workers) != 1 {
+		t.Fatalf("workers: %v", workers)
 	}
+	// It must not clean up when the daemon is gone.
+	h.stopped(workers[0])
+	h.must(cmd.Process.Kill(), syscall.Kill(workers[0], syscall.SIGKILL))
 	_ = cmd.Wait() // killed
-	_ = stop
 	if err := <-ended; err == nil {
 		t.Error("importctl knows nothing of it")
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -80,6 +81,10 @@ func newUserHost(t *testing.T, home func(*testing.T) string, services bool) *use
 	}
 	h.must(os.Chmod(b.dir, 0o755), os.Mkdir(h.run, 0o700), os.Chown(h.run, ownhost.User, ownhost.User),
 		os.Chown(h.home, ownhost.User, ownhost.User), os.Chmod(h.home, 0o700))
+	ownhost.NeedNamespaces(t)
+	if err := standin.Probe(h.home); err != nil {
+		t.Skip("NOT TESTED: owners cannot be mapped here: ", err)
+	}
 	if services {
 		h.must(os.MkdirAll(filepath.Dir(nsresource.MountSocket), 0o755))
 		stop, err := standin.New().Start(t.Context(), nsresource.NamespaceSocket, nsresource.MountSocket)
@@ -170,6 +175,23 @@ func (h *userHost) processes(name string) (pids []int) {
 		pids = append(pids, pid)
 	}
 	return pids
+}
+
+// stopped stops a process and waits until it has, with all its threads.
+func (h *userHost) stopped(pid int) {
+	h.t.Helper()
+	h.must(syscall.Kill(pid, syscall.SIGSTOP))
+	h.eventually("a process that stands still", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		h.must(err)
+		for _, path := range threads {
+			text, err := os.ReadFile(path)
+			if err == nil && !strings.Contains(string(text), ") T ") {
+				return false
+			}
+		}
+		return len(threads) > 0
+	})
 }
 
 // nobodyLeft makes sure that what works for a transfer has ended with it.

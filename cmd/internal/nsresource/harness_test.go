@@ -46,7 +46,11 @@ func withServices(t *testing.T, place func(*testing.T) string, prepare, after fu
 	if os.Geteuid() != 0 {
 		t.Skip("NOT TESTED: needs root for the services of a host")
 	}
+	ownhost.NeedNamespaces(t)
 	dir := place(t)
+	if err := standin.Probe(dir); err != nil {
+		t.Skip("NOT TESTED: owners cannot be mapped here: ", err)
+	}
 	must(t, os.Chmod(dir, 0o700), os.Chown(dir, ownhost.User, ownhost.User))
 	if prepare != nil {
 		prepare(dir)

@@ -221,6 +221,20 @@ func mountFor(dir *os.File, start uint32) (*os.File, error) {
 	return mount, nil
 }
 
+// Probe says whether the stand-in can do its work in a directory: not every file system can have other owners in a mount.
+func Probe(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	mount, err := mountFor(f, firstRange)
+	if err != nil {
+		return err
+	}
+	return mount.Close()
+}
+
 // namespaceOf makes a user namespace that exists for its mapping only.
 func namespaceOf(inside, outside uint32) (_ *os.File, err error) {
 	mapping := []syscall.SysProcIDMap{{ContainerID: int(inside), HostID: int(outside), Size: foreign.Size}}
