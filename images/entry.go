@@ -63,12 +63,18 @@ func (e entry) imageType() Type {
 
 // created is the time of birth: what the file system says, or an earlier time
 // that a copy has kept.
-func (e entry) created() time.Time {
-	var birth time.Time
-	if e.stat.Mask&unix.STATX_BTIME != 0 && e.stat.Btime.Sec > 0 {
-		birth = time.Unix(e.stat.Btime.Sec, int64(e.stat.Btime.Nsec))
+func (e entry) created() time.Time { return earlier(birth(&e.stat), createdAttr(e.path)) }
+
+// birth is when an inode was made, zero where the file system does not know.
+func birth(st *unix.Statx_t) time.Time {
+	if st.Mask&unix.STATX_BTIME == 0 || st.Btime.Sec <= 0 {
+		return time.Time{}
 	}
-	kept := createdAttr(e.path)
+	return time.Unix(st.Btime.Sec, int64(st.Btime.Nsec))
+}
+
+// earlier is the earlier of two times of which one may be unknown.
+func earlier(birth, kept time.Time) time.Time {
 	if birth.IsZero() || !kept.IsZero() && kept.Before(birth) {
 		return kept
 	}

@@ -37,7 +37,7 @@ func NewPendingCopy(ctx context.Context, root, src string, trees *foreign.User) 
 	case info.IsDir():
 		return copyTree(ctx, root, from)
 	case info.Mode().IsRegular():
-		return copyRaw(ctx, root, from, info)
+		return copyRaw(ctx, root, from)
 	}
 	return nil, fmt.Errorf("copy image %s: %w", src, ErrNotSupported)
 }
@@ -74,33 +74,38 @@ func snapshot(ctx context.Context, root string, src *os.File) (*Pending, error) 
 	})
 }
 
-func copyRaw(ctx context.Context, root string, src *os.File, info os.FileInfo) (*Pending, error) {
+func copyRaw(ctx context.Context, root string, src *os.File) (*Pending, error) {
 	p, err := newPendingFile(root)
 	if err != nil {
 		return nil, err
 	}
-	if err := fillRaw(ctx, p.file, src, info); err != nil {
+	if err := fillRaw(ctx, p.file, src); err != nil {
 		return nil, errors.Join(fmt.Errorf("copy image %s: %w", src.Name(), err), p.Discard())
 	}
 	return p, nil
 }
 
-func fillRaw(ctx context.Context, dst, src *os.File, info os.FileInfo) error {
+func fillRaw(ctx context.Context, dst, src *os.File) error {
 	if err := copytree.CopyFile(ctx, src, dst); err != nil {
 		return err
 	}
+	return CopyFacts(dst, src)
+}
+
+// CopyFacts gives a disk what is known of another besides its content: its attributes
+// of the user namespace, its times, and when it was created.
+func CopyFacts(dst, src *os.File) error {
 	if err := copyXattrs(dst, src); err != nil {
 		return err
 	}
 	var st unix.Statx_t
-	path := src.Name()
-	if err := statx(unix.AT_FDCWD, path, &st); err != nil {
-		return fmt.Errorf("read times of %s: %w", path, err)
+	if err := unix.Statx(int(src.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
+		return fmt.Errorf("read times of %s: %w", src.Name(), err)
 	}
-	if err := setCreated(int(dst.Fd()), (entry{path: path, stat: st}).created()); err != nil {
+	if err := setCreated(int(dst.Fd()), earlier(birth(&st), createdOf(src))); err != nil {
 		return err
 	}
-	return setTimes(dst, time.Unix(st.Atime.Sec, int64(st.Atime.Nsec)), info.ModTime())
+	return setTimes(dst, time.Unix(st.Atime.Sec, int64(st.Atime.Nsec)), time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec)))
 }
 
 func setTimes(f *os.File, atime, mtime time.Time) error {

@@ -30,7 +30,25 @@ func getXattr(path, name string) ([]byte, error) {
 // createdAttr is the creation time that the attribute remembers, zero if none.
 func createdAttr(path string) time.Time {
 	value, err := getXattr(path, xattrCreated)
-	if err != nil || len(value) != 8 {
+	if err != nil {
+		return time.Time{}
+	}
+	return parseCreated(value)
+}
+
+// createdOf is createdAttr of an open file.
+func createdOf(f *os.File) time.Time {
+	value := make([]byte, 9) // one more than there may be
+	n, err := unix.Fgetxattr(int(f.Fd()), xattrCreated, value)
+	if err != nil {
+		return time.Time{}
+	}
+	return parseCreated(value[:n])
+}
+
+// parseCreated reads microseconds since the epoch.
+func parseCreated(value []byte) time.Time {
+	if len(value) != 8 {
 		return time.Time{}
 	}
 	usec := binary.LittleEndian.Uint64(value)

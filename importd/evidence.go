@@ -41,9 +41,9 @@ type evidenceFile struct {
 // signatureSuffixes are those of the signatures of a list, in order.
 var signatureSuffixes = []string{".gpg", ".asc"}
 
-// evidenceFiles returns where the list for a URL is looked for, in order
-// (importd.md 5.2). Unlike the original, a list and its signature belong
-// together: a signed SHA256SUMS is found behind an unsigned NAME.sha256.
+// evidenceFiles returns where the list for a URL is looked for, in order. Unlike the
+// original, a list and its signature belong together: a signed SHA256SUMS is found
+// behind an unsigned NAME.sha256.
 func evidenceFiles(image string) ([]evidenceFile, error) {
 	own, err := withSuffix(image, ".sha256")
 	if err != nil {

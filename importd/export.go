@@ -108,9 +108,21 @@ func (s *stage) exportDisk(ctx context.Context, source *os.File) error {
 	}
 	regular := in.Mode&unix.S_IFMT == unix.S_IFREG && out.Mode&unix.S_IFMT == unix.S_IFREG
 	if s.Request.Format == compress.None && regular && out.Size == 0 {
-		return copytree.CopyFile(ctx, source, os.Stdout)
+		if err := copytree.CopyFile(ctx, source, os.Stdout); err != nil {
+			return err
+		}
+	} else if err := s.packDisk(ctx, source, in.Size); err != nil {
+		return err
 	}
-	stop := s.sample(offset(source), constant(in.Size), 1)
+	if regular {
+		_ = images.CopyFacts(os.Stdout, source) // as far as the caller's file system can keep them
+	}
+	return nil
+}
+
+// packDisk copies as a stream.
+func (s *stage) packDisk(ctx context.Context, source *os.File, size int64) error {
+	stop := s.sample(offset(source), constant(size), 1)
 	defer stop()
 	return transfer.Pack(ctx, os.Stdout, s.Request.Format, func(ctx context.Context, w io.Writer) error {
 		_, err := disk.Copy(ctx, w, source)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 
+	"berth/images"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -40,7 +42,18 @@ func (s *stage) importFile(ctx context.Context) (err error) {
 	if err := s.finishImage(ctx, build.pending.File()); err != nil {
 		return s.explain(err)
 	}
+	s.keepFacts(build.pending.File())
 	return s.explain(s.name(ctx, build.pending, s.localFile(), s.options(s.Request.Force, s.Request.ReadOnly)))
+}
+
+// keepFacts has a disk keep the times and the user's attributes of the file that it
+// comes from, which is of no importance. Where a download came from and what its digest
+// was is for those to say who know: an import that says so would pass for a kept copy.
+func (s *stage) keepFacts(image *os.File) {
+	if s.Request.Kind == ImportRaw && isRegular(os.Stdin) {
+		_ = images.CopyFacts(image, os.Stdin) // as far as this file system can keep them
+	}
+	_ = unix.Fremovexattr(int(image.Fd()), digestXattr) // it has none, or cannot have any
 }
 
 // inputSize is the length of a regular file, or 0 for what has none.

@@ -259,8 +259,8 @@ func (r *Request) settleLocal() error {
 }
 
 // checkFile checks the descriptor that somebody else opened for an import or
-// export (importd.md 2.2). What would change the meaning of plain reads and writes
-// is refused.
+// export. What would change the meaning of plain reads and writes
+// is refused. A descriptor that does not block is waited for.
 func (r *Request) checkFile() error {
 	if r.Kind.Pull() || r.File == nil {
 		return nil
@@ -285,8 +285,15 @@ func (r *Request) checkFile() error {
 		return fmt.Errorf("import a file system tree: %w", unix.ENOTDIR)
 	case r.Kind != ImportFS && mode == unix.S_IFDIR:
 		return &InvalidError{"fileDescriptor", "it is a directory, which import-fs takes"}
-	case r.Kind != ImportFS && mode != unix.S_IFREG && mode != unix.S_IFIFO:
-		return &InvalidError{"fileDescriptor", "it is neither a regular file nor a pipe"}
+	case r.Kind != ImportFS && mode != unix.S_IFREG && mode != unix.S_IFIFO && !isStream(fd):
+		return &InvalidError{"fileDescriptor", "it is neither a regular file nor a pipe, nor a stream socket"}
 	}
 	return nil
+}
+
+// isStream says whether a descriptor is a socket that has an order and an end, as a
+// pipe has.
+func isStream(fd int) bool {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil && kind == unix.SOCK_STREAM
 }

@@ -87,3 +87,54 @@ func TestPullTamperedImage(t *testing.T) {
 		t.Errorf("left behind: %q", got)
 	}
 }
+
+// TestPullFindsEvidence: a list beside the image or that of its directory, with a
+// signature of its own, in either form. The download may be a list itself.
+func TestPullFindsEvidence(t *testing.T) {
+	key := keys.New(t, "trusted")
+	keyring := filepath.Join(t.TempDir(), "keyring.pgp")
+	keys.WriteKeyring(t, keyring, key)
+	t.Setenv(verify.KeyringVariable, keyring)
+	image := []byte("a disk or so")
+	list := fmt.Appendf(nil, "%x  d.img\n", sha256.Sum256(image))
+	binary, armored := key.Sign(t, list, keys.SignOptions{}), key.Sign(t, list, keys.SignOptions{Armor: true})
+	other := fmt.Appendf(nil, "%x  d.img\n", sha256.Sum256(nil))
+	for name, test := range map[string]struct {
+		remote string
+		files  map[string][]byte
+		errno  syscall.Errno // 0: it is proved
+	}{
+		"own list":                 {"d.img", map[string][]byte{"d.img.sha256": list, "d.img.sha256.gpg": binary}, 0},
+		"own list, armored":        {"d.img", map[string][]byte{"d.img.sha256": list, "d.img.sha256.asc": armored}, 0},
+		"common list":              {"d.img", map[string][]byte{"SHA256SUMS": list, "SHA256SUMS.gpg": binary}, 0},
+		"common list, armored":     {"d.img", map[string][]byte{"SHA256SUMS": list, "SHA256SUMS.asc": armored}, 0},
+		"only the other is signed": {"d.img", map[string][]byte{"d.img.sha256": other, "SHA256SUMS": list, "SHA256SUMS.gpg": binary}, 0},
+		"a list as the image":      {"d.img.sha256", map[string][]byte{"d.img.sha256": list, "d.img.sha256.gpg": binary}, 0},
+		"such a list, armored":     {"d.img.sha256", map[string][]byte{"d.img.sha256": list, "d.img.sha256.asc": armored}, 0},
+		"the common list":          {"SHA256SUMS", map[string][]byte{"SHA256SUMS": list, "SHA256SUMS.asc": armored}, 0},
+		"a signature as the image": {"d.img.sha256.gpg", map[string][]byte{"d.img.sha256.gpg": binary}, syscall.ELOOP},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, server := newHost(t), faultserver.Start(t)
+			server.Set("/d.img", faultserver.Answer{Body: image})
+			for file, content := range test.files {
+				server.Set("/"+file, faultserver.Answer{Body: content})
+			}
+			err := h.do(importd.Request{Kind: importd.PullRaw, Remote: server.URL("/" + test.remote), Local: "got", Verify: importd.VerifySignature})
+			if test.errno != 0 {
+				if !errors.Is(err, test.errno) {
+					t.Errorf("%v, want %v", err, test.errno)
+				}
+				h.mustBeEmpty()
+				return
+			}
+			want := image
+			if test.remote != "d.img" {
+				want = list
+			}
+			if err != nil || h.read("got.raw") != string(want) {
+				t.Errorf("another image, %v", err)
+			}
+		})
+	}
+}

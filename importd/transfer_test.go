@@ -17,6 +17,8 @@ import (
 	"berth/images"
 	"berth/importd"
 	"berth/transfer/compress"
+
+	"golang.org/x/sys/unix"
 )
 
 // temp returns a new open file with the given content.
@@ -78,6 +80,10 @@ func TestImportAndExportRaw(t *testing.T) {
 	}
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, disk) {
 		t.Errorf("exported disk has other content, %v", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil || st.Blocks*512 > int64(len(disk))/2 {
+		t.Errorf("exported disk has no holes: %d bytes take %d blocks, %v", len(disk), st.Blocks, err)
 	}
 	if err := h.do(importd.Request{Kind: importd.ExportTar, Local: "d", File: temp(t, nil)}); !errors.Is(err, syscall.ENOTDIR) {
 		t.Errorf("export of a disk as tar: %v", err)

@@ -229,7 +229,7 @@ func (s *stage) treeOptions(j unpackJob) transfer.TreeOptions {
 	}
 }
 
-// nameFromURL takes an image's name from where it comes (importd.md 5.1).
+// nameFromURL takes an image's name from where it comes.
 func nameFromURL(kind Kind, url string) (string, error) {
 	component, err := images.LastComponent(url)
 	if err != nil {

@@ -30,7 +30,7 @@ type download struct {
 // only, which this one was not.
 var errNoOrigin = errors.New("the host was not booted from a URL")
 
-// parse reads OPTIONS:LOCAL:REMOTE (importd.md 11.1). warn is told of options that
+// parse reads OPTIONS:LOCAL:REMOTE. warn is told of options that
 // are passed over.
 func parse(expression string, h host, warn func(string, ...any)) (d download, err error) {
 	parts := strings.SplitN(expression, ":", 3)

@@ -44,7 +44,7 @@ func refusedFiles(t *testing.T) []refusedFile {
 		return f
 	}
 	plain := temp(t, nil)
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func refusedFiles(t *testing.T) []refusedFile {
 	t.Cleanup(func() { _ = errors.Join(socket.Close(), other.Close()) })
 	return []refusedFile{
 		{"a device", open(os.DevNull, os.O_RDWR), importapi.FormTar, 0},
-		{"a socket", socket, importapi.FormTar, 0},
+		{"a datagram socket", socket, importapi.FormTar, 0},
 		{"a directory", open(t.TempDir(), os.O_RDONLY), importapi.FormRaw, 0},
 		{"a file as a tree", plain, importapi.FormFS, unix.ENOTDIR},
 		{"O_APPEND", open(plain.Name(), os.O_RDWR|os.O_APPEND), importapi.FormTar, unix.EREMOTEIO},
