@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 )
 
 // Do carries out one transfer for a caller that waits for it, without a manager:
@@ -37,8 +36,15 @@ func (c *Config) run(ctx context.Context, r Request, report func(Event)) error {
 	if err != nil {
 		return fmt.Errorf("start a worker for %s: %w", r.Kind, err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = w.process.Signal(syscall.SIGTERM) }) // ended already: fine
-	defer stop()
+	var killing func()
+	asked := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { killing = w.end(c.patience()); close(asked) })
+	defer func() {
+		if !stop() {
+			<-asked
+			killing()
+		}
+	}()
 	err = w.follow(func(m message) {
 		switch {
 		case m.Progress != nil:

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"berth/images"
 	"berth/images/foreign"
@@ -24,6 +25,9 @@ const DefaultSizeMax = 64 << 30
 
 // killAfter is the number of cancels from which the worker is killed.
 const killAfter = 4
+
+// DefaultPatience is how long a transfer that has to end may clean up.
+const DefaultPatience = 20 * time.Second
 
 // Config is what a [Manager] needs to know of its host.
 type Config struct {
@@ -40,7 +44,11 @@ type Config struct {
 	NoSubvolumes bool
 	// SizeMax bounds an image; 0 means [DefaultSizeMax].
 	SizeMax int64
-	Logger  *slog.Logger
+	// Patience is how long a transfer that has to end, with its daemon or the context
+	// of [Do], may take to remove what it made before it is killed; 0 means
+	// [DefaultPatience]. What a killed one leaves is swept.
+	Patience time.Duration
+	Logger   *slog.Logger
 }
 
 // Manager owns the transfers.
@@ -138,7 +146,7 @@ func (m *Manager) launch(t *Transfer, r Request) error {
 	if err != nil {
 		return fmt.Errorf("start a worker for %s: %w", r.Kind, err)
 	}
-	t.process = w.process
+	t.worker = w
 	m.running.Go(func() { m.watch(t, w) })
 	return nil
 }
@@ -275,7 +283,7 @@ func (m *Manager) Cancel(id uint32) error {
 	if err != nil {
 		return err
 	}
-	if t.process == nil {
+	if t.worker == nil {
 		m.remove(t, ErrCanceled)
 		return nil
 	}
@@ -283,7 +291,7 @@ func (m *Manager) Cancel(id uint32) error {
 	if t.cancel() >= killAfter {
 		sig = syscall.SIGKILL
 	}
-	if err := t.process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := t.worker.process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("cancel transfer %d: %w", id, err)
 	}
 	return nil
@@ -293,17 +301,23 @@ func (m *Manager) Cancel(id uint32) error {
 func (m *Manager) Close() {
 	m.mu.Lock()
 	m.closed = true
+	var ending []*worker
 	for _, t := range m.transfers {
-		if t.process == nil {
+		if t.worker == nil {
 			m.remove(t, ErrCanceled)
 			continue
 		}
 		t.cancel()
-		_ = t.process.Signal(syscall.SIGTERM) // ended already: nothing to do
+		ending = append(ending, t.worker)
 	}
 	m.mu.Unlock()
+	for _, w := range ending {
+		defer w.end(m.config.patience())()
+	}
 	m.running.Wait()
 }
+
+func (c *Config) patience() time.Duration { return cmp.Or(c.Patience, DefaultPatience) }
 
 // sweep removes leftovers of dead workers; those of living ones are locked.
 func (c *Config) sweep(ctx context.Context, root string) {

@@ -2,7 +2,6 @@ package importd
 
 import (
 	"math"
-	"os"
 	"sync"
 
 	"berth/images"
@@ -29,9 +28,9 @@ type Info struct {
 type Transfer struct {
 	request Request
 	id      uint32
-	// process is nil while the transfer waits for another. The manager's lock
-	// guards it.
-	process *os.Process
+	// worker is nil while the transfer waits for another. The manager's lock guards
+	// it.
+	worker *worker
 
 	mu       sync.Mutex
 	progress float64

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"berth/importd/cage"
 	"berth/transfer/verify"
@@ -194,6 +195,14 @@ func ignoreEINTR(err error) error {
 		return nil
 	}
 	return err
+}
+
+// end asks the worker to clean up and end, and kills it if it has not ended after a
+// while. stop is to be called when it has ended.
+func (w *worker) end(patience time.Duration) (stop func()) {
+	_ = w.process.Signal(syscall.SIGTERM) // ended already: nothing to do
+	timer := time.AfterFunc(patience, func() { _ = w.process.Kill() })
+	return func() { timer.Stop() }
 }
 
 // kill ends the worker's process group.

@@ -1,0 +1,93 @@
+package importd_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/fixtures/await"
+	"berth/images"
+	"berth/importd"
+
+	"golang.org/x/sys/unix"
+)
+
+func impatient(c *importd.Config) { c.Patience = 10 * time.Millisecond }
+
+// An import of what never comes.
+func endless(t *testing.T) importd.Request {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	return importd.Request{Kind: importd.ImportTar, Class: images.ClassMachine, Local: "a", File: r}
+}
+
+// hang keeps the worker of the only transfer from ever reacting to anything.
+func hang(t *testing.T) {
+	t.Helper()
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var workers []string
+	for _, list := range lists {
+		text, _ := os.ReadFile(list) // the thread may have ended
+		workers = append(workers, strings.Fields(string(text))...)
+	}
+	if len(workers) != 1 {
+		t.Fatalf("processes %q were started, want one", workers)
+	}
+	pid, err := strconv.Atoi(workers[0])
+	if err == nil {
+		err = unix.Kill(pid, unix.SIGSTOP)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	await.Until(t, time.Minute, "the worker to stop", func() bool {
+		stat, err := os.ReadFile("/proc/" + workers[0] + "/stat")
+		return err == nil && strings.Contains(string(stat), ") T ")
+	})
+}
+
+// TestEndOfAManagerWithAHangingWorker: nothing keeps a daemon from ending.
+func TestEndOfAManagerWithAHangingWorker(t *testing.T) {
+	h := newHost(t, impatient)
+	transfer := h.start(endless(t))
+	for e, err := h.events.Next(t.Context()); e.Kind != importd.EventLog; e, err = h.events.Next(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	hang(t)
+	h.manager.Close()
+	if err := transfer.Err(); !errors.Is(err, importd.ErrCanceled) {
+		t.Errorf("it ended with %v", err)
+	}
+	h.mustBeEmpty()
+}
+
+func TestDoEndsWithAHangingWorker(t *testing.T) {
+	h := newHost(t, impatient)
+	ctx, cancel := context.WithCancel(t.Context())
+	r := endless(t)
+	defer r.File.Close() //nolint:errcheck // nothing was written
+	err := importd.Do(ctx, h.config, r, func(importd.Event) {
+		if ctx.Err() == nil {
+			hang(t)
+			cancel()
+		}
+	})
+	if !errors.Is(err, importd.ErrCanceled) {
+		t.Errorf("it ended with %v", err)
+	}
+	h.mustBeEmpty()
+}
