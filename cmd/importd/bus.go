@@ -1,7 +1,6 @@
 package main
 
 import (
-	"berth/cmd/internal/bus"
 	"berth/cmd/internal/daemon"
 	"berth/cmd/internal/importapi"
 	"berth/cmd/internal/polkit"
@@ -10,17 +9,11 @@ import (
 // onBus prepares the service for its message bus. On the system's it asks polkit;
 // on a user's there is nobody but that user. A host without a bus is served all the
 // same.
-func onBus(service *importapi.Service, log *daemon.Log, idle *daemon.Idle, p place, local polkit.Local) *importapi.Bus {
-	tree := &bus.Tree{}
-	tree.Add(bus.LogControlPath, bus.LogControl{
-		Priority: log.Priority, SetPriority: log.SetPriority, Target: log.Target(), Identifier: "systemd-importd",
-	}.Object())
-	b := service.NewBus(bus.Config{
-		Address: p.busAddress, Tree: tree, Hold: idle.Hold, Logger: log.Logger,
-	})
-	service.Auth = local
+func onBus(service *importapi.Service, program daemon.Program, o daemon.Options, p place) *importapi.Bus {
+	b := service.NewBus(program.BusConfig(p.busAddress))
+	service.Auth = o.Local()
 	if !p.user {
-		service.Auth = polkit.Authority{Conn: b.Conn, Local: local}
+		service.Auth = polkit.Authority{Conn: b.Conn, Local: o.Local()}
 	}
 	return b
 }

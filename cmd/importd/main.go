@@ -15,14 +15,11 @@ import (
 	"berth/cmd/internal/helper"
 	"berth/cmd/internal/importapi"
 	"berth/cmd/internal/nsresource"
-	"berth/cmd/internal/polkit"
-	"berth/cmd/internal/varlink"
 	"berth/images"
 	"berth/images/foreign"
 	"berth/importd"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 )
 
 // version is set by the build.
@@ -50,12 +47,10 @@ func main() {
 }
 
 func run(args []string) error {
-	var user bool
 	var introspect string
-	o, done, err := daemon.ParseOptions("importd", version, args, os.Stdout, func(flags *pflag.FlagSet) {
-		flags.BoolVar(&user, "user", false, "serve the images of the user who runs it")
+	program := daemon.Program{Name: "importd", Version: version}
+	o, done, err := program.ParseOptions(args, os.Stdout, "serve the images", func(flags *pflag.FlagSet) {
 		flags.StringVar(&introspect, "bus-introspect", "", "describe the D-Bus objects at `path`, or list them, and end")
-		flags.BoolFunc("system", "serve the images of the system (default)", func(string) error { user = false; return nil })
 	})
 	if done || err != nil {
 		return err
@@ -63,39 +58,44 @@ func run(args []string) error {
 	if introspect != "" {
 		return importapi.Introspect(os.Stdout, introspect)
 	}
-	p, err := placeOf(user)
+	p, err := placeOf(o.User)
 	if err != nil {
 		return err
 	}
-	unix.Umask(0o022)
-	ctx, stop := daemon.Context()
+	ctx, stop := daemon.Begin()
 	defer stop()
-	return serve(ctx, o, p)
+	return serve(ctx, program, o, p)
 }
 
-func serve(ctx context.Context, o daemon.Options, p place) error {
-	log := daemon.OpenLog(os.Stderr, "systemd-importd", os.Getenv)
+func serve(ctx context.Context, program daemon.Program, o daemon.Options, p place) error {
+	program.OpenLog()
 	listeners, activated, err := listen(ctx, p)
 	if err != nil {
 		return err
 	}
-	environment := helper.ReadEnvironment(os.Getenv, func(text string) { log.Warn(text) })
-	manager := importd.New(ctx, importd.Config{
-		Locations: p.locations, User: p.user, Foreign: nsresource.Client{}, UserAgent: "berth-importd/" + version, Logger: log.Logger,
-		NoSync: environment.NoSync, NoSubvolumes: environment.NoSubvolumes,
-	})
+	program.Idle = daemon.NewIdle(daemon.IdleTime(activated, os.Getenv))
+	manager := importd.New(ctx, configOf(program, p))
 	defer manager.Close()
 	service := &importapi.Service{Manager: manager, Images: images.NewStore(p.locations)}
-	idle := daemon.NewIdle(daemon.IdleTime(activated, os.Getenv))
-	messageBus := onBus(service, log, idle, p, polkit.Local{Group: o.Group})
-	server, err := varlinkServer(service, log, idle)
+	messageBus := onBus(service, program, o, p)
+	server, err := program.NewMainServer()
 	if err != nil {
 		return err
 	}
-	return daemon.Program{
-		Name: "importd", Version: version, Log: log, Idle: idle, Bus: messageBus,
-		Services: append(server.Services(listeners), keepBusy(manager, idle)),
-	}.Run(ctx)
+	if err := service.Varlink(server); err != nil {
+		return err
+	}
+	return program.Run(ctx, messageBus, append(server.Services(listeners), keepBusy(manager, program.Idle))...)
+}
+
+// configOf is what the core has to know; the variables are those of the helpers.
+func configOf(program daemon.Program, p place) importd.Config {
+	environment := helper.ReadEnvironment(os.Getenv, func(text string) { program.Log.Warn(text) })
+	return importd.Config{
+		Locations: p.locations, User: p.user, Foreign: nsresource.Client{},
+		UserAgent: "berth-importd/" + program.Version, Logger: program.Log.Logger,
+		NoSync: environment.NoSync, NoSubvolumes: environment.NoSubvolumes,
+	}
 }
 
 // listen returns the socket of the service manager, or binds its name.
@@ -109,16 +109,4 @@ func listen(ctx context.Context, p place) (listeners []net.Listener, activated b
 		return nil, false, bus.AddHolder(ctx, err, p.busAddress, importapi.BusName)
 	}
 	return []net.Listener{l}, false, nil
-}
-
-func varlinkServer(service *importapi.Service, log *daemon.Log, idle *daemon.Idle) (*varlink.Server, error) {
-	server := varlink.NewServer(varlink.Info{
-		Vendor: "berth", Product: "berth (importd)", Version: version, URL: "https://systemd.io/",
-	}, varlink.Options{AcceptFDs: true, Hold: idle.Hold, Logger: log.Logger})
-	if err := service.Varlink(server); err != nil {
-		return nil, err
-	}
-	return server, server.HandleControl(varlink.Control{
-		SetLogLevel: log.SetPriority, LogLevel: log.Priority, Environ: os.Environ,
-	})
 }

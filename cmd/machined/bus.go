@@ -1,7 +1,6 @@
 package main
 
 import (
-	"berth/cmd/internal/bus"
 	"berth/cmd/internal/daemon"
 	"berth/cmd/internal/machineapi"
 	"berth/cmd/internal/polkit"
@@ -11,17 +10,11 @@ import (
 // onBus prepares the service for its message bus. On the system's it asks polkit;
 // on a user's there is nobody but that user. A host without a bus is served all the
 // same.
-func onBus(service *machineapi.Service, log *daemon.Log, idle *daemon.Idle, p place, local polkit.Local) *machineapi.Bus {
-	tree := &bus.Tree{}
-	tree.Add(bus.LogControlPath, bus.LogControl{
-		Priority: log.Priority, SetPriority: log.SetPriority, Target: log.Target(), Identifier: "systemd-machined",
-	}.Object())
-	b := service.NewBus(bus.Config{
-		Address: p.busAddress, Tree: tree, Hold: idle.Hold, Logger: log.Logger,
-	}, p.locations.Pool[images.ClassMachine])
-	service.Auth = local
+func onBus(service *machineapi.Service, program daemon.Program, o daemon.Options, p place) *machineapi.Bus {
+	b := service.NewBus(program.BusConfig(p.busAddress), p.locations.Pool[images.ClassMachine])
+	service.Auth = o.Local()
 	if !p.user {
-		service.Auth = polkit.Authority{Conn: b.Conn, Local: local}
+		service.Auth = polkit.Authority{Conn: b.Conn, Local: o.Local()}
 	}
 	return b
 }

@@ -11,13 +11,11 @@ import (
 	"berth/cmd/internal/bus"
 	"berth/cmd/internal/daemon"
 	"berth/cmd/internal/machineapi"
-	"berth/cmd/internal/polkit"
 	"berth/images/diskread"
 	"berth/images/foreign"
 	"berth/machined/apart"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 )
 
 // version is set by the build.
@@ -39,48 +37,41 @@ func main() {
 }
 
 func run(args []string) error {
-	var user bool
-	o, done, err := daemon.ParseOptions("machined", version, args, os.Stdout, func(flags *pflag.FlagSet) {
-		flags.BoolVar(&user, "user", false, "keep the machines of the user who runs it")
-		flags.BoolFunc("system", "keep the machines of the system (default)", func(string) error { user = false; return nil })
-	})
+	program := daemon.Program{Name: "machined", Version: version}
+	o, done, err := program.ParseOptions(args, os.Stdout, "keep the machines", func(*pflag.FlagSet) {})
 	if done || err != nil {
 		return err
 	}
-	p, err := placeOf(user)
+	p, err := placeOf(o.User)
 	if err != nil {
 		return err
 	}
 	limitProcessors(os.Getenv)
-	unix.Umask(0o022)
-	ctx, stop := daemon.Context()
+	ctx, stop := daemon.Begin()
 	defer stop()
-	return serve(ctx, o, p)
+	return serve(ctx, program, o, p)
 }
 
-func serve(ctx context.Context, o daemon.Options, p place) (err error) {
-	log := daemon.OpenLog(os.Stderr, "systemd-machined", os.Getenv)
+func serve(ctx context.Context, program daemon.Program, o daemon.Options, p place) (err error) {
+	program.OpenLog()
 	// First of all: whoever is served already must not be disturbed.
 	sockets, err := openSockets(ctx, p)
 	if err != nil {
 		return bus.AddHolder(ctx, err, p.busAddress, machineapi.BusName)
 	}
-	host, err := openHost(ctx, p, log.Logger)
+	host, err := openHost(ctx, p, program.Log.Logger)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, host.close()) }()
 	service := &machineapi.Service{Manager: host.manager}
-	idle := p.idle(sockets)
-	messageBus := onBus(service, log, idle, p, polkit.Local{Group: o.Group})
-	services, err := sockets.serve(service, log, idle)
+	program.Idle = p.idle(sockets)
+	messageBus := onBus(service, program, o, p)
+	services, err := sockets.serve(service, program)
 	if err != nil {
 		return err
 	}
-	return daemon.Program{
-		Name: "machined", Version: version, Log: log, Idle: idle, Bus: messageBus,
-		Services: append(services, keepBusy(host.manager, idle)),
-	}.Run(ctx)
+	return program.Run(ctx, messageBus, append(services, keepBusy(host.manager, program.Idle))...)
 }
 
 // idle measures how long there has been nothing to do. The system's daemon always

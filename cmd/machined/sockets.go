@@ -8,7 +8,6 @@ import (
 
 	"berth/cmd/internal/daemon"
 	"berth/cmd/internal/machineapi"
-	"berth/cmd/internal/varlink"
 
 	"golang.org/x/sys/unix"
 )
@@ -63,27 +62,16 @@ func mark(path string, attributes map[string]string) {
 }
 
 // serve prepares the servers at the sockets.
-func (s sockets) serve(service *machineapi.Service, log *daemon.Log, idle *daemon.Idle) ([]func(context.Context) error, error) {
-	machines := newServer(varlink.Options{AcceptFDs: true, Hold: idle.Hold, Logger: log.Logger})
-	if err := service.Varlink(machines); err != nil {
-		return nil, err
-	}
-	if err := machines.HandleControl(varlink.Control{
-		SetLogLevel: log.SetPriority, LogLevel: log.Priority, Environ: os.Environ,
-	}); err != nil {
+func (s sockets) serve(service *machineapi.Service, program daemon.Program) ([]func(context.Context) error, error) {
+	machines, err := program.NewMainServer()
+	if err != nil {
 		return nil, err
 	}
 	// As with the original, who asks for names does not keep the daemon.
-	users, names := newServer(varlink.Options{Logger: log.Logger}), newServer(varlink.Options{Logger: log.Logger})
-	if err := errors.Join(service.UserDatabase(users), service.ResolveHook(names)); err != nil {
+	users, names := program.NewServer(), program.NewServer()
+	if err := errors.Join(service.Varlink(machines), service.UserDatabase(users), service.ResolveHook(names)); err != nil {
 		return nil, err
 	}
 	services := append(machines.Services(s.machines), users.Services(s.users)...)
 	return append(services, names.Services(s.names)...), nil
-}
-
-func newServer(options varlink.Options) *varlink.Server {
-	return varlink.NewServer(varlink.Info{
-		Vendor: "berth", Product: "berth (machined)", Version: version, URL: "https://systemd.io/",
-	}, options)
 }

@@ -1,5 +1,5 @@
-// Package daemon is what the mains of both daemons share: their log, their
-// listening sockets, readiness, and the signals that end them.
+// Package daemon is what the mains of both daemons share: their options, their log,
+// their sockets and servers, readiness, and the signals that end them.
 package daemon
 
 import (
@@ -8,10 +8,12 @@ import (
 	"syscall"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
 )
 
-// Context ends with SIGTERM and SIGINT.
-func Context() (context.Context, context.CancelFunc) {
+// Begin prepares the process to serve. The context ends with SIGTERM and SIGINT.
+func Begin() (context.Context, context.CancelFunc) {
+	unix.Umask(0o022)
 	return signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 }
 

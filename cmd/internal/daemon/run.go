@@ -15,15 +15,12 @@ var errIdle = errors.New("idle")
 // well within what the service manager waits for the readiness.
 const busPatience = 45 * time.Second
 
-// Program is a daemon that was put together: what serves its clients.
+// Program is one of the daemons.
 type Program struct {
 	Name, Version string
 
 	Log  *Log
 	Idle *Idle
-	Bus  Bus
-	// Services serve everything but the bus. They end with their context.
-	Services []func(context.Context) error
 }
 
 // Bus serves clients on a message bus, whenever there is one.
@@ -34,20 +31,20 @@ type Bus interface {
 	Tried() <-chan struct{}
 }
 
-// Run runs the services and waits for them. It ends when ctx does, when a service
+// Run serves the bus, runs all other services, and waits for them. It ends when ctx does, when a service
 // fails, or when there has been nothing to do for a while.
 //
 // The service manager is told that the daemon is ready when its clients find it on
 // the bus too: what is started after it may call it there at once.
-func (p Program) Run(ctx context.Context) error {
+func (p Program) Run(ctx context.Context, b Bus, services ...func(context.Context) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, serve := range append(p.Services, p.Bus.Run) {
+	for _, serve := range append(services, b.Run) {
 		group.Go(func() error { return serve(ctx) })
 	}
 	ready := p.Idle.Hold()
 	group.Go(func() error {
 		defer ready()
-		if !awaitBus(ctx, p.Bus, busPatience) {
+		if !awaitBus(ctx, b, busPatience) {
 			return nil
 		}
 		p.Log.Info(p.Name+" is ready", "version", p.Version)
