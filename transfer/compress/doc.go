@@ -7,7 +7,8 @@
 // whole. What follows the last member must be nothing, or zero bytes where the
 // format allows padding (xz, in fours) or archive pipelines add it (gzip).
 //
-// bzip2 is decoded on two cores: its blocks can be found without decoding them.
+// bzip2 is decoded and encoded on two cores: its blocks can be found without
+// decoding them, and a file may have a stream for each.
 //
 // xz decodes, and xz and bzip2 encode, several times faster in the host's own
 // programs than in Go, so these run as children where they are installed; see

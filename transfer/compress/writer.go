@@ -14,6 +14,10 @@ import (
 // gzipBlock is how much input one core compresses at a time.
 const gzipBlock = 512 << 10
 
+// bzip2Input is how much input becomes one stream of bzip2: a block, with room for
+// runs that become longer.
+const bzip2Input = 899_000
+
 // maxCores bounds the cores that an encoder uses, and with them its memory: each
 // has a block or a window of its own.
 const maxCores = 4
@@ -81,12 +85,24 @@ func (t Tools) newXZWriter(ctx context.Context, w io.Writer) (io.WriteCloser, er
 		fmt.Sprintf("--lzma2=preset=6,dict=%d", xzWindowSize), fmt.Sprintf("--block-size=%d", xzBlockSize))
 }
 
+// newBzip2Writer makes a stream of every block, each with a program of its own:
+// bzip2(1) uses one core, and what pbzip2(1) and lbzip2(1) take grows with the
+// machine.
 func (t Tools) newBzip2Writer(ctx context.Context, w io.Writer) (io.WriteCloser, error) {
-	path := t.find("lbzip2", "pbzip2", "bzip2")
+	path := t.find("bzip2", "pbzip2", "lbzip2")
 	if path == "" {
-		return nil, fmt.Errorf("compress as bzip2: %w: none of lbzip2, pbzip2 and bzip2 is installed", ErrUnsupported)
+		return nil, fmt.Errorf("compress as bzip2: %w: none of bzip2, pbzip2 and lbzip2 is installed", ErrUnsupported)
 	}
-	return startWriter(ctx, w, path, "-z", "-c", "-9")
+	return newSplitWriter(ctx, w, bzip2Input, func(ctx context.Context, w io.Writer, piece []byte) error {
+		child, err := startWriter(ctx, w, path, "-z", "-c", "-9")
+		if err != nil {
+			return err
+		}
+		if _, err := child.Write(piece); err != nil {
+			return err // the child has ended
+		}
+		return child.Close()
+	}), nil
 }
 
 type nopCloser struct{ io.Writer }
