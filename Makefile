@@ -63,8 +63,8 @@ install: ## put berth into this system, or into DESTDIR (PREFIX, TOOLS: docs/ins
 uninstall: ## take back what install did (same DESTDIR and PREFIX)
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" packaging/uninstall.sh
 
-bench: setup build ## berth beside systemd 262 on a real host, into docs/benchmarks.md
-	$(GO) run ./fixtures/bench -o docs/benchmarks.md
+bench: setup ## berth beside systemd 262 on a real host, into docs/benchmarks.md; ROWS='import-tar zstd'
+	$(GO) run ./fixtures/bench -o docs/benchmarks.md $(ROWS)
 
 clean: ## remove what build made
 	rm -rf $(BIN)
