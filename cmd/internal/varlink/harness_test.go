@@ -81,6 +81,11 @@ func serve(t *testing.T, s *varlink.Server, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveOn(t, s, l)
+}
+
+func serveOn(t *testing.T, s *varlink.Server, l net.Listener) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Serve(ctx, l) }()

@@ -190,6 +190,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var clients sync.WaitGroup
 	defer clients.Wait()
 	defer cancel()
+	s.welcome(l)
 	for {
 		nc, err := l.Accept()
 		switch {
@@ -231,6 +232,7 @@ func (s *Server) admit(nc net.Conn) *conn {
 		_ = nc.Close()
 		return nil
 	}
+	s.welcome(uc) // it may have come before Serve
 	peer, err := peerOf(uc)
 	if err == nil && !s.quota.take(peer.UID) {
 		err = errors.New("too many connections")
