@@ -31,7 +31,7 @@ const maxAddresses = 4096
 // itself; IPv4 first, then the wider scope first. A container that has no
 // network namespace of its own is [ErrNoPrivateNetworking].
 func (m *Manager) Addresses(ctx context.Context, name string) (list []Address, err error) {
-	err = m.enter(name, func(machine Machine, t nsenter.Target) error {
+	err = m.enter(ctx, name, func(machine Machine, t nsenter.Target) error {
 		foreign, err := t.Foreign()
 		if err != nil {
 			return err

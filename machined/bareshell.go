@@ -45,12 +45,9 @@ type bareShellFiles struct {
 func (s bareShellFiles) close() error { return errors.Join(s.leader.Close(), s.terminal.Close()) }
 
 func (m *Manager) openBareShell(machine Machine, pty nsenter.PTY) (bareShellFiles, error) {
-	again, leader, err := m.inside(machine.Name)
+	_, leader, err := m.inside(machine.Pin(m.ctx), machine.Name)
 	if err != nil {
 		return bareShellFiles{}, err
-	}
-	if again.Leader != machine.Leader {
-		return bareShellFiles{}, errors.Join(ErrNoSuchMachine, leader.Close())
 	}
 	terminal, err := pty.Peer()
 	if err != nil {

@@ -1,6 +1,7 @@
 package machined
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,8 +14,8 @@ import (
 // enter calls f with the machine of that name and its leader, or this process
 // in place of the host's. Virtual machines have no inside that the host's
 // kernel knows of: [ErrNotSupported].
-func (m *Manager) enter(name string, f func(Machine, nsenter.Target) error) error {
-	return m.within(name, func(machine Machine, leader *Process) error {
+func (m *Manager) enter(ctx context.Context, name string, f func(Machine, nsenter.Target) error) error {
+	return m.within(ctx, name, func(machine Machine, leader *Process) error {
 		return f(machine, leader.target())
 	})
 }
@@ -28,8 +29,8 @@ func (m Machine) HasInside() error {
 }
 
 // within is enter for those who need more of the leader than its namespaces.
-func (m *Manager) within(name string, f func(Machine, *Process) error) (err error) {
-	machine, leader, err := m.inside(name)
+func (m *Manager) within(ctx context.Context, name string, f func(Machine, *Process) error) (err error) {
+	machine, leader, err := m.inside(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -56,12 +57,12 @@ func (p *Process) target() nsenter.Target { return nsenter.Target{PID: p.PID, PI
 
 // inside returns the machine and a handle of the process that is looked into;
 // [ErrNoSuchProcess] where only a unit is left.
-func (m *Manager) inside(name string) (Machine, *Process, error) {
+func (m *Manager) inside(ctx context.Context, name string) (Machine, *Process, error) {
 	if name == HostName && m.config.Host {
 		self, err := OpenProcess(os.Getpid())
 		return hostMachine(), self, err
 	}
-	h, err := m.hold(name)
+	h, err := m.hold(ctx, name)
 	if err != nil {
 		return Machine{}, nil, err
 	}

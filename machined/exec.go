@@ -44,7 +44,7 @@ type ExecResult struct {
 // ErrUnknownUser, ErrNoDirectory, ErrInvalid; or it is [ErrUnsafeMachine],
 // [ErrNotSupported] or [ErrNoSuchMachine].
 func (m *Manager) Exec(ctx context.Context, name string, request ExecRequest) (result ExecResult, err error) {
-	err = m.enter(name, func(machine Machine, t nsenter.Target) error {
+	err = m.enter(ctx, name, func(machine Machine, t nsenter.Target) error {
 		if err := machine.safeToEnter(t); err != nil {
 			return err
 		}
@@ -60,8 +60,8 @@ func (m *Manager) Exec(ctx context.Context, name string, request ExecRequest) (r
 
 // SafeToEnter refuses, before anybody is asked for permission, machines in which
 // nobody may run anything: [ErrUnsafeMachine], [ErrNotSupported].
-func (m *Manager) SafeToEnter(machine Machine) error {
-	return m.enter(machine.Name, func(machine Machine, t nsenter.Target) error { return machine.safeToEnter(t) })
+func (m *Manager) SafeToEnter(ctx context.Context, machine Machine) error {
+	return m.enter(machine.Pin(ctx), machine.Name, func(machine Machine, t nsenter.Target) error { return machine.safeToEnter(t) })
 }
 
 // safeToEnter refuses machines in which the ids of the host count but whose owner

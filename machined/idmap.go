@@ -36,7 +36,7 @@ func (m *Manager) MapFrom(ctx context.Context, name string, kind IDKind, inner u
 	if err := checkID(ctx, kind, inner); err != nil {
 		return 0, err
 	}
-	machine, leader, err := m.inside(name)
+	machine, leader, err := m.inside(ctx, name)
 	if err != nil {
 		return 0, err
 	}
@@ -75,7 +75,7 @@ func (m *Manager) MapTo(ctx context.Context, kind IDKind, outer uint32) (Machine
 		}
 		// A machine that ends meanwhile, or whose map cannot be read, owns nothing;
 		// the others still may.
-		if owner, inner, ok := m.owner(machine.Name, kind, outer); ok {
+		if owner, inner, ok := m.owner(ctx, machine.Name, kind, outer); ok {
 			return owner, inner, nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -95,8 +95,8 @@ func checkID(ctx context.Context, kind IDKind, id uint32) error {
 // owner looks whether a number belongs to a container. It leaves out ranges that
 // begin with the host's root: such a container has no user namespace, and would
 // own every user of the host.
-func (m *Manager) owner(name string, kind IDKind, outer uint32) (machine Machine, inner uint32, ok bool) {
-	machine, leader, err := m.inside(name)
+func (m *Manager) owner(ctx context.Context, name string, kind IDKind, outer uint32) (machine Machine, inner uint32, ok bool) {
+	machine, leader, err := m.inside(ctx, name)
 	if err != nil {
 		return Machine{}, 0, false
 	}

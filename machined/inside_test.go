@@ -159,8 +159,8 @@ func TestExecRefusals(t *testing.T) {
 func TestExecInUsersMachineWithUserNamespace(t *testing.T) {
 	m := managerOf(t, "owned", asUser(t, "unshare", "--user", "--map-root-user", "/bin/sh", "-c", obey).PID)
 	m.change(func(machine *Machine) { machine.UID = plainUser })
-	if machine, err := m.Find(m.name); err != nil || m.SafeToEnter(machine) != nil {
-		t.Errorf("his own: %v, %v", err, m.SafeToEnter(machine))
+	if machine, err := m.Find(m.name); err != nil || m.SafeToEnter(t.Context(), machine) != nil {
+		t.Errorf("his own: %v, %v", err, m.SafeToEnter(t.Context(), machine))
 	}
 }
 

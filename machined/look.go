@@ -23,7 +23,7 @@ func (m *Manager) look(ctx context.Context, name string, do func(context.Context
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(m.ctx, func() { cancel(ErrClosed) })()
-	return m.within(name, func(machine Machine, leader *Process) error {
+	return m.within(ctx, name, func(machine Machine, leader *Process) error {
 		return explain(do(ctx, machine, leader))
 	})
 }

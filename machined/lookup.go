@@ -49,6 +49,22 @@ func (m *Manager) Find(name string) (Machine, error) {
 	return e.clone(), nil
 }
 
+// FindToEnd is [Manager.Find] for who wants to end the machine: it may also be one
+// that is being started here, of which only name, class and owner are known yet.
+func (m *Manager) FindToEnd(name string) (Machine, error) {
+	found, err := m.Find(name)
+	if err == nil {
+		return found, nil
+	}
+	m.mu.Lock()
+	r := m.runs[name]
+	m.mu.Unlock()
+	if r == nil || !r.isBooting() {
+		return Machine{}, err
+	}
+	return Machine{Name: name, Class: ClassContainer, UID: uint32(os.Geteuid()), State: StateOpening}, nil
+}
+
 // maxAncestors bounds the way up; the kernel's own limit is 32 PID namespaces
 // and no limit of generations.
 const maxAncestors = 4096

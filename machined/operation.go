@@ -48,7 +48,7 @@ func (m *Manager) operateIn(
 	ctx context.Context, what, name string, job func(context.Context, Machine, *Process) error,
 ) error {
 	return m.operate(ctx, what, func(ctx context.Context) error {
-		return m.within(name, func(machine Machine, leader *Process) error {
+		return m.within(ctx, name, func(machine Machine, leader *Process) error {
 			if machine.Class != ClassContainer {
 				return fmt.Errorf("it is no container: %w", ErrNotSupported)
 			}

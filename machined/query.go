@@ -45,7 +45,7 @@ func (m *Manager) UIDShift(ctx context.Context, name string) (shift uint32, err 
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	err = m.enter(name, func(machine Machine, t nsenter.Target) (err error) {
+	err = m.enter(ctx, name, func(machine Machine, t nsenter.Target) (err error) {
 		if machine.Class == ClassHost {
 			return nil
 		}

@@ -36,7 +36,7 @@ func (r *run) kill(ctx context.Context) error {
 		first = append(first, r.process)
 	}
 	err := r.m.units.Stop(ctx, unit, 0, first...)
-	if h, notFound := r.m.hold(r.name); notFound == nil {
+	if h, notFound := r.m.hold(ctx, r.name); notFound == nil {
 		// Where there is no unit, or it does not hold the leader.
 		err = errors.Join(err, ignoreEnded(h.leader.Signal(syscall.SIGKILL)), h.close())
 	}

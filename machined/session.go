@@ -93,7 +93,7 @@ func (m *Manager) openTerminal(
 	if err := ctx.Err(); err != nil {
 		return Terminal{}, err
 	}
-	err = m.enter(name, func(machine Machine, t nsenter.Target) error {
+	err = m.enter(ctx, name, func(machine Machine, t nsenter.Target) error {
 		owner, err := rootOf(t)
 		if err != nil {
 			return err

@@ -30,10 +30,10 @@ func ParseKillWhom(s string) (KillWhom, error) {
 }
 
 // Unregister forgets a machine and leaves its processes alone.
-func (m *Manager) Unregister(_ context.Context, name string) error {
+func (m *Manager) Unregister(ctx context.Context, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e, err := m.findEntry(name)
+	e, err := m.findEntry(ctx, name)
 	if err != nil {
 		return fmt.Errorf("unregister: %w", err)
 	}
@@ -42,11 +42,15 @@ func (m *Manager) Unregister(_ context.Context, name string) error {
 }
 
 // findEntry is called with the lock held. ".host" is [ErrNotSupported].
-func (m *Manager) findEntry(name string) (*entry, error) {
+func (m *Manager) findEntry(ctx context.Context, name string) (*entry, error) {
 	if name == HostName && m.config.Host {
 		return nil, fmt.Errorf("machine %q: %w", name, ErrNotSupported)
 	}
-	return m.table.find(name)
+	e, err := m.table.find(name)
+	if err != nil {
+		return nil, err
+	}
+	return e, checkPin(ctx, e.Machine)
 }
 
 // Kill sends a signal to processes of a machine. [ErrNoSuchProcess] if there is
@@ -55,7 +59,7 @@ func (m *Manager) Kill(ctx context.Context, name string, whom KillWhom, sig sysc
 	if err := validSignal(sig); err != nil {
 		return fmt.Errorf("kill: %w", err)
 	}
-	h, err := m.hold(name)
+	h, err := m.hold(ctx, name)
 	if err != nil {
 		return fmt.Errorf("kill: %w", err)
 	}
@@ -113,10 +117,10 @@ func (h *held) close() error {
 	return err
 }
 
-func (m *Manager) hold(name string) (*held, error) {
+func (m *Manager) hold(ctx context.Context, name string) (*held, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e, err := m.findEntry(name)
+	e, err := m.findEntry(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -143,14 +147,14 @@ func (m *Manager) holdEntry(e *entry) (*held, error) {
 // Terminate ends a machine without shutting it down cleanly: its supervisor, or
 // else its leader, gets SIGTERM, and after the configured grace what is left is
 // killed. It returns at once; one call is enough. [ErrNotSupported] for ".host".
-func (m *Manager) Terminate(_ context.Context, name string) error {
+func (m *Manager) Terminate(ctx context.Context, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.runs[name]
 	if r != nil {
 		r.stop()
 	}
-	e, err := m.findEntry(name)
+	e, err := m.findEntry(ctx, name)
 	if err != nil {
 		if r != nil && r.isBooting() {
 			return nil // its start fails, or it comes up stopped

@@ -66,7 +66,7 @@ func (m *Manager) AccountByName(ctx context.Context, kind IDKind, name string) (
 		return Account{}, none
 	}
 	// A container without a user namespace owns none of its users.
-	if _, back, ok := m.owner(a.Machine, kind, a.ID); !ok || a.ID < HostIDs || back != inner {
+	if _, back, ok := m.owner(ctx, a.Machine, kind, a.ID); !ok || a.ID < HostIDs || back != inner {
 		return Account{}, none
 	}
 	return a, nil

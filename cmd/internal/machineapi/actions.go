@@ -2,7 +2,6 @@ package machineapi
 
 import (
 	"context"
-	"fmt"
 
 	"berth/cmd/internal/polkit"
 	"berth/cmd/internal/varlink"
@@ -59,37 +58,12 @@ func (s *Service) authorizeAdministrator(
 	return result.Administrator, wire.Denied(err)
 }
 
-// authorizeOwner lets the owner of a machine pass without asking. Asking others
-// can take as long as somebody needs to type a password, so the machine is
-// looked at anew: another one may have its name now.
+// authorizeOwner lets the owner of a machine pass without asking.
 func (s *Service) authorizeOwner(ctx context.Context, call *varlink.Call, m machined.Machine, action, verb string, interactive bool) error {
 	if m.Class != machined.ClassHost && m.UID == call.Peer().UID {
 		return nil
 	}
-	if err := s.authorize(ctx, call, action, details(m.Name, verb), interactive); err != nil {
-		return err
-	}
-	return wireError(s.unchanged(m))
-}
-
-// unchanged fails if the machine has ended, whatever has its name now.
-func (s *Service) unchanged(m machined.Machine) error {
-	again, err := s.Manager.Find(m.Name)
-	if err == nil && again.Leader != m.Leader {
-		err = fmt.Errorf("machine %q has ended: %w", m.Name, machined.ErrNoSuchMachine)
-	}
-	return err
-}
-
-// authorizeMachine asks whether the caller may do something to a machine, and
-// makes sure that it is still the same one. Owners have no privilege here.
-func (s *Service) authorizeMachine(
-	ctx context.Context, call *varlink.Call, m machined.Machine, action string, about map[string]string, interactive bool,
-) error {
-	if err := s.authorize(ctx, call, action, about, interactive); err != nil {
-		return err
-	}
-	return wireError(s.unchanged(m))
+	return s.authorize(ctx, call, action, details(m.Name, verb), interactive)
 }
 
 // caller is who a call comes from, for the core.

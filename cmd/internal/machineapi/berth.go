@@ -59,7 +59,7 @@ func (s *Service) exec(ctx context.Context, call *varlink.Call) error {
 	if err := s.authorizeExec(ctx, call, m, in); err != nil {
 		return err
 	}
-	result, err := s.Manager.Exec(ctx, m.Name, machined.ExecRequest{
+	result, err := s.Manager.Exec(m.Pin(ctx), m.Name, machined.ExecRequest{
 		Argv: in.Command, Env: in.Environment, User: in.User, Dir: in.WorkingDirectory,
 		Stdin: files[0], Stdout: files[1], Stderr: files[2],
 	})

@@ -12,7 +12,7 @@ import (
 // machines, and checks the two paths of what is to be done to it: the owner of
 // one machine may not get at the host with it. An empty destination becomes the
 // same as the source.
-func (b *Bus) findPaths(ctx context.Context, call *bus.Call, name, verb, source string, destination *string) error {
+func (b *Bus) findPaths(ctx context.Context, call *bus.Call, name, verb, source string, destination *string) (machined.Machine, error) {
 	m, err := b.Manager.Find(name)
 	if err == nil {
 		err = containerOnly(m)
@@ -26,16 +26,17 @@ func (b *Bus) findPaths(ctx context.Context, call *bus.Call, name, verb, source 
 		}
 	}
 	if err != nil {
-		return busError(err)
+		return m, busError(err)
 	}
-	return b.authorizeMachine(ctx, call, m, actionManageMachines, pathDetails(name, verb, source, *destination))
+	return m, b.authorizeBus(ctx, call, actionManageMachines, pathDetails(name, verb, source, *destination))
 }
 
 func (b *Bus) bindMachine(ctx context.Context, call *bus.Call, name, source, destination string, readOnly, mkdir bool) error {
-	if err := b.findPaths(ctx, call, name, "bind", source, &destination); err != nil {
+	m, err := b.findPaths(ctx, call, name, "bind", source, &destination)
+	if err != nil {
 		return err
 	}
-	return busError(b.Manager.BindMount(ctx, name, machined.BindRequest{
+	return busError(b.Manager.BindMount(m.Pin(ctx), name, machined.BindRequest{
 		Source: source, Destination: destination, ReadOnly: readOnly, Mkdir: mkdir,
 	}))
 }
@@ -59,7 +60,7 @@ func (s machines) bindMount(ctx context.Context, call *varlink.Call) error {
 	if err != nil {
 		return err
 	}
-	return wireFileError(s.Manager.BindMount(ctx, m.Name, machined.BindRequest{
+	return wireFileError(s.Manager.BindMount(m.Pin(ctx), m.Name, machined.BindRequest{
 		Source: in.Source, Destination: in.Destination, ReadOnly: in.ReadOnly, Mkdir: in.Mkdir,
 	}))
 }

@@ -33,12 +33,13 @@ func (b *Bus) copyBus(ctx context.Context, call *bus.Call, do copying, name, sou
 	if flags&^copyReplace != 0 {
 		return invalidArgs("unknown flags %#x", flags&^copyReplace)
 	}
-	if err := b.findPaths(ctx, call, name, "copy", source, &destination); err != nil {
+	m, err := b.findPaths(ctx, call, name, "copy", source, &destination)
+	if err != nil {
 		return err
 	}
 	request := machined.CopyRequest{Source: source, Destination: destination, Replace: flags&copyReplace != 0}
 	// What was begun goes on when the caller leaves.
-	return busError(do(call.Detach(), name, request)) //nolint:contextcheck // on purpose
+	return busError(do(m.Pin(call.Detach()), name, request)) //nolint:contextcheck // on purpose
 }
 
 // machineCopy and machineCopyFlags are methods of the manager, objectCopy and
@@ -93,7 +94,7 @@ func (s machines) findPaths(ctx context.Context, call *varlink.Call, in *paths, 
 		return m, err
 	}
 	about := pathDetails(m.Name, verb, in.Source, in.Destination)
-	return m, s.authorizeMachine(ctx, call, m, actionManageMachines, about, in.Interactive)
+	return m, s.authorize(ctx, call, actionManageMachines, about, in.Interactive)
 }
 
 func (s machines) copyFrom(ctx context.Context, call *varlink.Call) error {
@@ -117,5 +118,5 @@ func (s machines) copy(ctx context.Context, call *varlink.Call, do copying) erro
 		return err
 	}
 	request := machined.CopyRequest{Source: in.Source, Destination: in.Destination, Replace: in.Replace}
-	return wireFileError(do(call.Detach(), m.Name, request)) //nolint:contextcheck // see copyBus
+	return wireFileError(do(m.Pin(call.Detach()), m.Name, request)) //nolint:contextcheck // see copyBus
 }

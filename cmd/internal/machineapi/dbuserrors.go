@@ -101,23 +101,17 @@ func (b *Bus) authorizeAsker(ctx context.Context, call *bus.Call, action string,
 	return result.Administrator, denied(err)
 }
 
-// authorizeManage asks whether the caller may manage a machine; its owner may.
-func (b *Bus) authorizeManage(ctx context.Context, call *bus.Call, name, verb string) error {
-	m, err := b.Manager.Find(name)
+// authorizeManage asks whether the caller may manage a machine, which find finds;
+// its owner may. The context it returns is for that machine, see machined.Pin.
+func (b *Bus) authorizeManage(
+	ctx context.Context, call *bus.Call, name, verb string, find func(name string) (machined.Machine, error),
+) (context.Context, error) {
+	m, err := find(name)
 	if err != nil {
-		return busError(err)
+		return ctx, busError(err)
 	}
 	if m.Class != machined.ClassHost && m.UID == call.Caller().UID {
-		return nil
+		return m.Pin(ctx), nil
 	}
-	return b.authorizeMachine(ctx, call, m, actionManageMachines, details(name, verb))
-}
-
-// authorizeMachine asks whether the caller may do something to a machine, and
-// makes sure that it is still the same one.
-func (b *Bus) authorizeMachine(ctx context.Context, call *bus.Call, m machined.Machine, action string, about map[string]string) error {
-	if err := b.authorizeBus(ctx, call, action, about); err != nil {
-		return err
-	}
-	return busError(b.unchanged(m))
+	return m.Pin(ctx), b.authorizeBus(ctx, call, actionManageMachines, details(name, verb))
 }

@@ -36,14 +36,16 @@ func (b *Bus) getMachineByPID(ctx context.Context, call *bus.Call, pid uint32) (
 }
 
 func (b *Bus) unregisterMachine(ctx context.Context, call *bus.Call, name string) error {
-	if err := b.authorizeManage(ctx, call, name, "unregister"); err != nil {
+	ctx, err := b.authorizeManage(ctx, call, name, "unregister", b.Manager.Find)
+	if err != nil {
 		return err
 	}
 	return busError(b.Manager.Unregister(ctx, name))
 }
 
 func (b *Bus) terminateMachine(ctx context.Context, call *bus.Call, name string) error {
-	if err := b.authorizeManage(ctx, call, name, "terminate"); err != nil {
+	ctx, err := b.authorizeManage(ctx, call, name, "terminate", b.Manager.FindToEnd)
+	if err != nil {
 		return err
 	}
 	return busError(b.Manager.Terminate(ctx, name))
@@ -60,7 +62,7 @@ func (b *Bus) killMachine(ctx context.Context, call *bus.Call, name, whom string
 	if signal < 1 || signal > 64 {
 		return invalidArgs("no signal has number %d", signal)
 	}
-	if err := b.authorizeManage(ctx, call, name, "kill"); err != nil {
+	if ctx, err = b.authorizeManage(ctx, call, name, "kill", b.Manager.Find); err != nil {
 		return err
 	}
 	return busError(b.Manager.Kill(ctx, name, who, syscall.Signal(signal)))
@@ -102,13 +104,14 @@ func (b *Bus) machineSSHInfo(_ context.Context, _ *bus.Call, name string) (addre
 // machineOSRelease has no exception for owners: what a machine says is read
 // with the daemon's rights.
 func (b *Bus) machineOSRelease(ctx context.Context, call *bus.Call, name string) (map[string]string, error) {
-	if _, err := b.Manager.Find(name); err != nil {
+	m, err := b.Manager.Find(name)
+	if err != nil {
 		return nil, busError(err)
 	}
 	if err := b.authorizeBus(ctx, call, actionInspectMachines, details(name, "get_os_release")); err != nil {
 		return nil, err
 	}
-	fields, err := b.Manager.OSRelease(ctx, name)
+	fields, err := b.Manager.OSRelease(m.Pin(ctx), name)
 	return dictionary(fields), busError(err)
 }
 

@@ -88,7 +88,14 @@ func (l lookup) named() bool { return l.Name != nil || l.PID.given }
 func noSuchMachine() error { return &varlink.Error{Name: machineName + ".NoSuchMachine"} }
 
 // find returns the machine that a call names; name and process must agree.
-func (s *Service) find(ctx context.Context, call *varlink.Call, l lookup) (m machined.Machine, err error) {
+func (s *Service) find(ctx context.Context, call *varlink.Call, l lookup) (machined.Machine, error) {
+	return s.findBy(ctx, call, l, s.Manager.Find)
+}
+
+// findBy is find with a way to look names up.
+func (s *Service) findBy(
+	ctx context.Context, call *varlink.Call, l lookup, find func(name string) (machined.Machine, error),
+) (m machined.Machine, err error) {
 	if !l.named() {
 		return m, noSuchMachine()
 	}
@@ -96,7 +103,7 @@ func (s *Service) find(ctx context.Context, call *varlink.Call, l lookup) (m mac
 		if *l.Name != machined.HostName && machined.ValidName(*l.Name) != nil {
 			return m, varlink.InvalidParameter("name")
 		}
-		if m, err = s.Manager.Find(*l.Name); err != nil || !l.PID.given {
+		if m, err = find(*l.Name); err != nil || !l.PID.given {
 			return m, wireError(err)
 		}
 	}

@@ -18,27 +18,30 @@ type machines struct {
 }
 
 func (s machines) unregister(ctx context.Context, call *varlink.Call) error {
-	return s.change(ctx, call, "unregister", s.Manager.Unregister)
+	return s.change(ctx, call, "unregister", s.Manager.Find, s.Manager.Unregister)
 }
 
 func (s machines) terminate(ctx context.Context, call *varlink.Call) error {
-	return s.change(ctx, call, "terminate", s.Manager.Terminate)
+	return s.change(ctx, call, "terminate", s.Manager.FindToEnd, s.Manager.Terminate)
 }
 
 // change does one thing to a machine on behalf of somebody who may manage it.
-func (s machines) change(ctx context.Context, call *varlink.Call, verb string, do func(ctx context.Context, name string) error) error {
+func (s machines) change(
+	ctx context.Context, call *varlink.Call, verb string,
+	find func(name string) (machined.Machine, error), do func(ctx context.Context, name string) error,
+) error {
 	var in lookup
 	if err := call.Parameters(&in); err != nil {
 		return err
 	}
-	m, err := s.find(ctx, call, in)
+	m, err := s.findBy(ctx, call, in, find)
 	if err != nil {
 		return err
 	}
 	if err := s.authorizeOwner(ctx, call, m, actionManageMachines, verb, in.Interactive); err != nil {
 		return err
 	}
-	return wireError(do(ctx, m.Name))
+	return wireError(do(m.Pin(ctx), m.Name))
 }
 
 func (s machines) kill(ctx context.Context, call *varlink.Call) error {
@@ -63,7 +66,7 @@ func (s machines) kill(ctx context.Context, call *varlink.Call) error {
 	if err := s.authorizeOwner(ctx, call, m, actionManageMachines, "kill", in.Interactive); err != nil {
 		return err
 	}
-	return wireError(s.Manager.Kill(ctx, m.Name, in.Whom, syscall.Signal(in.Signal)))
+	return wireError(s.Manager.Kill(m.Pin(ctx), m.Name, in.Whom, syscall.Signal(in.Signal)))
 }
 
 func (s machines) list(ctx context.Context, call *varlink.Call) error {
@@ -94,7 +97,7 @@ func (s machines) list(ctx context.Context, call *varlink.Call) error {
 			w := machineOnWire(m, s.bootID)
 			var err error
 			if inspect {
-				err = s.inspect(ctx, &w, in.Acquire == "graceful")
+				err = s.inspect(m.Pin(ctx), &w, in.Acquire == "graceful")
 			}
 			if errors.Is(err, machined.ErrNoSuchMachine) && !in.named() {
 				continue // it has ended meanwhile

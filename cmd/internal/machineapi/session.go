@@ -57,11 +57,11 @@ func (s *Service) open(ctx context.Context, mode openMode, name string, r machin
 }
 
 // mayOpen refuses before anybody is asked for a password.
-func (s *Service) mayOpen(mode openMode, m machined.Machine) error {
+func (s *Service) mayOpen(ctx context.Context, mode openMode, m machined.Machine) error {
 	if mode == openTTY {
 		return m.HasInside()
 	}
-	return s.Manager.SafeToEnter(m)
+	return s.Manager.SafeToEnter(ctx, m)
 }
 
 func (b *Bus) openBus(
@@ -72,17 +72,17 @@ func (b *Bus) openBus(
 		r, err = r.Complete()
 	}
 	if err == nil {
-		err = b.mayOpen(mode, m)
+		err = b.mayOpen(ctx, mode, m)
 	}
 	if err != nil {
 		return nil, "", busError(err)
 	}
 	if m.Class == machined.ClassHost || m.UID != call.Caller().UID {
-		if err := b.authorizeMachine(ctx, call, m, mode.action(m), mode.details(m, r)); err != nil {
+		if err := b.authorizeBus(ctx, call, mode.action(m), mode.details(m, r)); err != nil {
 			return nil, "", err
 		}
 	}
-	terminal, err := b.open(ctx, mode, name, r)
+	terminal, err := b.open(m.Pin(ctx), mode, name, r)
 	return terminal.File, terminal.Path, busError(err)
 }
 
@@ -108,10 +108,10 @@ func (b *Bus) openRootDirectory(ctx context.Context, call *bus.Call, name string
 	if err != nil {
 		return nil, busError(err)
 	}
-	if err := b.authorizeMachine(ctx, call, m, actionManageMachines, details(name, "open_root_directory")); err != nil {
+	if err := b.authorizeBus(ctx, call, actionManageMachines, details(name, "open_root_directory")); err != nil {
 		return nil, err
 	}
-	dir, err := b.Manager.OpenRootDirectory(ctx, name)
+	dir, err := b.Manager.OpenRootDirectory(m.Pin(ctx), name)
 	return dir, busError(err)
 }
 
@@ -160,15 +160,15 @@ func (s machines) openTerminal(ctx context.Context, call *varlink.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := s.mayOpen(in.Mode, m); err != nil {
+	if err := s.mayOpen(ctx, in.Mode, m); err != nil {
 		return wireError(err)
 	}
 	if m.Class == machined.ClassHost || m.UID != call.Peer().UID {
-		if err := s.authorizeMachine(ctx, call, m, in.Mode.action(m), in.Mode.details(m, request), in.Interactive); err != nil {
+		if err := s.authorize(ctx, call, in.Mode.action(m), in.Mode.details(m, request), in.Interactive); err != nil {
 			return err
 		}
 	}
-	terminal, err := s.open(ctx, in.Mode, m.Name, request)
+	terminal, err := s.open(m.Pin(ctx), in.Mode, m.Name, request)
 	if err != nil {
 		return wireError(err)
 	}
@@ -190,10 +190,10 @@ func (s machines) openRoot(ctx context.Context, call *varlink.Call) error {
 	if err := m.HasInside(); err != nil {
 		return wireError(err)
 	}
-	if err := s.authorizeMachine(ctx, call, m, actionManageMachines, details(m.Name, "open_root_directory"), in.Interactive); err != nil {
+	if err := s.authorize(ctx, call, actionManageMachines, details(m.Name, "open_root_directory"), in.Interactive); err != nil {
 		return err
 	}
-	dir, err := s.Manager.OpenRootDirectory(ctx, m.Name)
+	dir, err := s.Manager.OpenRootDirectory(m.Pin(ctx), m.Name)
 	if err != nil {
 		return wireError(err)
 	}

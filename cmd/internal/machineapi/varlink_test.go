@@ -34,7 +34,7 @@ type varlinkHost struct {
 	pool    string // directory of images
 }
 
-func newVarlinkHost(t *testing.T, auth machineapi.Authorizer) *varlinkHost {
+func newVarlinkHost(t *testing.T, auth machineapi.Authorizer, change ...func(*machined.Config)) *varlinkHost {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: registers machines")
@@ -43,10 +43,14 @@ func newVarlinkHost(t *testing.T, auth machineapi.Authorizer) *varlinkHost {
 	locations := images.SystemLocations(dir)
 	locations.Host = false
 	h := &varlinkHost{t: t, state: filepath.Join(dir, "state"), pool: locations.Pool[images.ClassMachine]}
-	manager, err := machined.New(machined.Config{
+	config := machined.Config{
 		StateDir: h.state, RunDir: dir, LogDir: dir, Images: images.NewStore(locations),
 		Host: true, Logger: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	manager, err := machined.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
