@@ -39,18 +39,12 @@ func (m *Manager) Addresses(ctx context.Context, name string) (list []Address, e
 		if machine.Class != ClassHost && foreign&nsenter.Net == 0 {
 			return ErrNoPrivateNetworking
 		}
-		// A socket stays in the namespace in which it was made, so nothing else
-		// has to happen there.
-		var socket int
-		err = nsenter.In(ctx, t, nsenter.Net, func() (err error) {
-			socket, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-			return err
-		})
+		socket, err := t.Socket(ctx, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE)
 		if err != nil {
 			return fmt.Errorf("open netlink socket: %w", err)
 		}
-		defer unix.Close(socket) //nolint:errcheck // nothing was written
-		list, err = dumpAddresses(socket)
+		defer socket.Close() //nolint:errcheck // nothing was written
+		list, err = dumpAddresses(int(socket.Fd()))
 		return err
 	})
 	return list, err

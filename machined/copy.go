@@ -3,6 +3,7 @@ package machined
 import (
 	"context"
 	"fmt"
+	"os"
 	"path"
 	"strings"
 
@@ -64,7 +65,9 @@ func (m *Manager) CopyFrom(ctx context.Context, name string, r CopyRequest) erro
 
 // CopyTo copies a file or tree of the host into a container, as [Manager.CopyFrom]
 // does in the other direction. In a user namespace everything belongs to the
-// root of the container, unless its users have the numbers of the host's.
+// root of the container, unless its users have the numbers of the host's. A daemon
+// that is not root can only make files of its user: EOVERFLOW if the root of the
+// container is somebody else.
 func (m *Manager) CopyTo(ctx context.Context, name string, r CopyRequest) error {
 	return m.copy(ctx, name, r, false)
 }
@@ -91,6 +94,9 @@ func (m *Manager) copy(ctx context.Context, name string, r CopyRequest, out bool
 // comes out of a user namespace is not trusted even if that gives its users the
 // numbers they have on the host: a filesystem of its own may pretend anything.
 func newOwner(t nsenter.Target, out bool) (*copytree.Owner, error) {
+	if os.Geteuid() != 0 {
+		return plainOwner(t, out)
+	}
 	shift, err := shiftOf(t)
 	if err != nil {
 		return nil, err
@@ -105,4 +111,18 @@ func newOwner(t nsenter.Target, out bool) (*copytree.Owner, error) {
 		return &copytree.Owner{UID: shift, GID: shift}, nil
 	}
 	return nil, nil
+}
+
+// plainOwner is newOwner for a daemon that is not root: it can give files to nobody
+// but its user, who is also the root of his machine unless that has a range of
+// ids.
+func plainOwner(t nsenter.Target, out bool) (*copytree.Owner, error) {
+	root, err := rootOf(t)
+	if err != nil {
+		return nil, err
+	}
+	if !out && int(root) != os.Geteuid() {
+		return nil, fmt.Errorf("the root of the machine is user %d, who is not the user of the daemon: %w", root, unix.EOVERFLOW)
+	}
+	return &copytree.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Distrust: out}, nil
 }

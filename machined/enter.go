@@ -42,9 +42,7 @@ func (m *Manager) within(ctx context.Context, name string, f func(Machine, *Proc
 	if errors.Is(err, nsenter.ErrGone) {
 		err = fmt.Errorf("%w: %w", ErrNoSuchMachine, err)
 	}
-	if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
-		// A thread of a plain user's process may join no namespace, also where a
-		// process that became root in there first could.
+	if errors.Is(err, nsenter.ErrNoUserNamespace) || errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
 		err = fmt.Errorf("%w by the daemon of a user: %w", ErrNotSupported, err)
 	}
 	if err != nil {

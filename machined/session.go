@@ -98,7 +98,7 @@ func (m *Manager) openTerminal(
 		if err != nil {
 			return err
 		}
-		pty, err := t.OpenPTY(owner)
+		pty, err := t.OpenPTY(ctx, owner)
 		if err != nil {
 			return err
 		}

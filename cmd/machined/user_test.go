@@ -2,15 +2,18 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"berth/fixtures/guest/guesttest"
 	"berth/fixtures/ownhost"
 	"berth/fixtures/privatebus"
 )
@@ -82,37 +85,6 @@ func (u userBench) machinectl(args ...string) string {
 	return u.do(filepath.Join(u.bin, "machinectl"), append([]string{"--user"}, args...)...)
 }
 
-// container is a process of the user that is root in a user namespace of its own.
-func (u userBench) container() int {
-	u.t.Helper()
-	// It says that it is there only once it is where it will stay.
-	cmd := u.command("/usr/bin/unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-		"sh", "-c", "echo there; exec sleep 1000")
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		u.t.Fatal(err)
-	}
-	u.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
-	})
-	if _, err := out.Read(make([]byte, 1)); err != nil {
-		u.t.Skipf("NOT TESTED: needs user namespaces of plain users: %v", err)
-	}
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", cmd.Process.Pid, cmd.Process.Pid))
-	if err != nil {
-		u.t.Fatal(err)
-	}
-	var leader int
-	if _, err := fmt.Sscan(string(children), &leader); err != nil {
-		u.t.Fatal(err)
-	}
-	return leader
-}
-
 // TestUserDaemon: a machined of a user keeps that user's machines and images, on
 // that user's bus and sockets, and takes no part in what is the system's.
 func TestUserDaemon(t *testing.T) {
@@ -125,14 +97,16 @@ func TestUserDaemon(t *testing.T) {
 		}
 	}
 	u.seeImages()
-	leader := u.container()
-	u.do("/usr/bin/busctl", "--address=unix:path="+u.run+"/bus", "call", "org.freedesktop.machine1", "/org/freedesktop/machine1",
-		"org.freedesktop.machine1.Manager", "RegisterMachine", "sayssus", "one", "0", "test", "container", fmt.Sprint(leader), "")
+	machine := guesttest.StartOfUser(t, somebody, guesttest.OneID)
+	leader := machine.Leader
+	u.register("one", leader)
 	state, err := os.ReadFile(filepath.Join(u.run, "systemd/machines/one"))
 	if want := fmt.Sprintf("\nUID=%d\n", somebody); err != nil || !bytes.Contains(state, []byte(want)) {
 		t.Errorf("state: %v\n%s", err, state)
 	}
 	u.seeMachine()
+	u.enterMachine()
+	u.enterRange()
 	stop()
 	stop = startDaemon(t, u.command(filepath.Join(u.bin, "machined"), "--user"))
 	if got := u.machinectl("show", "one", "--property=Leader", "--value"); strings.TrimSpace(got) != fmt.Sprint(leader) {
@@ -173,14 +147,82 @@ func (u userBench) seeMachine() {
 	if got := u.machinectl("status", "one", "--no-pager"); !strings.Contains(got, "OS: ") {
 		u.t.Errorf("the system in the machine is not known: %s", got)
 	}
-	for words, args := range map[string][]string{
-		"no machine '.host' known": {"status", ".host"},
-		"not supported":            {"exec", "one", "--", "/bin/true"},
-	} {
-		out, err := u.command(filepath.Join(u.bin, "machinectl"), append([]string{"--user"}, args...)...).CombinedOutput()
-		if err == nil || !strings.Contains(string(out), words) {
-			u.t.Errorf("%q: %v, want %q\n%s", args, err, words, out)
-		}
+	u.refuse("no machine '.host' known", "status", ".host")
+}
+
+// refuse is a call of machinectl that fails with these words.
+func (u userBench) refuse(words string, args ...string) {
+	u.t.Helper()
+	out, err := u.command(filepath.Join(u.bin, "machinectl"), append([]string{"--user"}, args...)...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), words) {
+		u.t.Errorf("%q: %v, want %q\n%s", args, err, words, out)
+	}
+}
+
+// enterMachine does all that needs namespaces of the machine.
+func (u userBench) enterMachine() {
+	u.t.Helper()
+	if got := u.machinectl("exec", "one", "--", "/bin/sh", "-c", "id -u; cat /etc/hostname; echo $HOME"); got != "0\nminimal\n/root\n" {
+		u.t.Errorf("a command says %q", got)
+	}
+	out, err := u.command(filepath.Join(u.bin, "machinectl"), "--user", "exec", "one", "--", "/bin/sh", "-c", "exit 7").CombinedOutput()
+	if failed, ok := errors.AsType[*exec.ExitError](err); !ok || failed.ExitCode() != 7 {
+		u.t.Errorf("exit status: %v\n%s", err, out)
+	}
+	if got := u.machinectl("shell", "one", "/bin/sh", "-c", "tty; stat -c %u $(tty)"); !strings.Contains(got, "/dev/pts/0") || !strings.Contains(got, "\n0") {
+		u.t.Errorf("on a terminal: %q", got)
+	}
+	u.refuse("no system bus", "login", "one")
+	u.machinectl("exec", "one", "--", "/bin/ip", "addr", "add", "10.98.0.1/24", "dev", "lo")
+	if got := u.machinectl("status", "one", "--no-pager"); !strings.Contains(got, "10.98.0.1") {
+		u.t.Errorf("address of the machine is not known: %s", got)
+	}
+	u.copyAndBind()
+}
+
+func (u userBench) register(name string, leader int) {
+	u.t.Helper()
+	u.do("/usr/bin/busctl", "--address=unix:path="+u.run+"/bus", "call", "org.freedesktop.machine1", "/org/freedesktop/machine1",
+		"org.freedesktop.machine1.Manager", "RegisterMachine", "sayssus", name, "0", "test", "container", fmt.Sprint(leader), "")
+}
+
+// enterRange enters a machine whose users are not the user.
+func (u userBench) enterRange() {
+	u.t.Helper()
+	u.register("range", guesttest.StartOfUser(u.t, somebody, guesttest.RangeOfIDs).Leader)
+	if got := u.machinectl("exec", "--uid=alice", "range", "--", "/bin/id", "-un"); got != "alice\n" {
+		u.t.Errorf("a command of a user of the machine says %q", got)
+	}
+	// What is made in there would be the user's, who is nobody in there.
+	u.refuse("who is not the user of the daemon", "copy-to", "range", filepath.Join(u.home, "out"), "/tmp/in")
+	u.machinectl("copy-from", "range", "/etc/hostname", filepath.Join(u.home, "name"))
+	if got := u.do("/bin/cat", "name"); got != "minimal\n" {
+		u.t.Errorf("copied out of a machine with a range of ids: %q", got)
+	}
+	u.machinectl("bind", "--mkdir", "range", filepath.Join(u.home, "out"), "/mnt/deep")
+	if got := u.machinectl("exec", "range", "--", "/bin/stat", "-c", "%u", "/mnt"); got != "0\n" {
+		u.t.Errorf("owner of a mount point: %q", got)
+	}
+	u.machinectl("terminate", "range")
+}
+
+// copyAndBind moves files between the user and his machine.
+func (u userBench) copyAndBind() {
+	u.t.Helper()
+	const script = `mkdir -p out && echo seven >out/f && chmod 640 out/f && setfattr -n user.a -v b out/f 2>/dev/null; ln -sf f out/l`
+	u.do("/bin/sh", "-c", script)
+	u.machinectl("copy-to", "one", filepath.Join(u.home, "out"), "/root/in")
+	if got := u.machinectl("exec", "one", "--", "/bin/sh", "-c", "cd /root/in && cat f l && stat -c '%u:%g %a' f"); got != "seven\nseven\n0:0 640\n" {
+		u.t.Errorf("copied into the machine: %q", got)
+	}
+	u.machinectl("exec", "one", "--", "/bin/chmod", "4755", "/root/in/f")
+	u.machinectl("copy-from", "one", "/root/in", filepath.Join(u.home, "back"))
+	if got := u.do("/bin/sh", "-c", "cd back && cat f l && stat -c '%u %a' f"); got != "seven\nseven\n"+strconv.Itoa(somebody)+" 755\n" {
+		u.t.Errorf("copied out of the machine: %q", got)
+	}
+	u.machinectl("bind", "--mkdir", "one", filepath.Join(u.home, "out"), "/mnt/deep")
+	if got := u.machinectl("exec", "one", "--", "/bin/cat", "/mnt/deep/f"); got != "seven\n" {
+		u.t.Errorf("bind mount: %q", got)
 	}
 }
 

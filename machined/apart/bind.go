@@ -36,44 +36,21 @@ func (r BindRequest) do(ctx context.Context, t nsenter.Target) (err error) {
 	if foreign&nsenter.Mount == 0 {
 		return fmt.Errorf("machine shares the mounts of the host: %w", unix.EINVAL)
 	}
-	tree, err := detachedMount(r)
+	tree, err := nsenter.DetachedMount(ctx, r.Source, r.ReadOnly)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, tree.Close()) }()
-	point, err := mountPoint(t, r, tree)
+	point, err := mountPoint(ctx, t, r, tree)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, point.Close()) }()
-	// Both ends are open: in the namespace no path is looked up any more.
-	return nsenter.In(ctx, t, nsenter.Mount, func() error {
-		const flags = unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH
-		return unix.MoveMount(int(tree.Fd()), "", int(point.Fd()), "", flags)
-	})
-}
-
-// detachedMount makes a mount of the source that is nowhere yet.
-func detachedMount(r BindRequest) (*os.File, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, r.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: r.Source, Err: err}
-	}
-	tree := os.NewFile(uintptr(fd), r.Source)
-	// Else it would share mounts with the place that it was cloned from, and the
-	// machine could mount things on the host.
-	attributes := unix.MountAttr{Propagation: unix.MS_PRIVATE}
-	if r.ReadOnly {
-		attributes.Attr_set = unix.MOUNT_ATTR_RDONLY
-	}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attributes); err != nil {
-		return nil, errors.Join(fmt.Errorf("set attributes of mount: %w", err), tree.Close())
-	}
-	return tree, nil
+	return t.Attach(ctx, tree, point)
 }
 
 // mountPoint opens the place in the machine that the tree is to be mounted on.
-func mountPoint(t nsenter.Target, r BindRequest, tree *os.File) (_ *os.File, err error) {
+func mountPoint(ctx context.Context, t nsenter.Target, r BindRequest, tree *os.File) (_ *os.File, err error) {
 	var source unix.Stat_t
 	if err := unix.Fstat(int(tree.Fd()), &source); err != nil {
 		return nil, err
@@ -86,7 +63,7 @@ func mountPoint(t nsenter.Target, r BindRequest, tree *os.File) (_ *os.File, err
 	defer func() { err = errors.Join(err, root.Close()) }()
 	point, err := nsenter.OpenPath(root, r.Destination)
 	if errors.Is(err, os.ErrNotExist) && r.Mkdir {
-		if err := r.makePoint(root, isDir); err != nil {
+		if err := r.makePoint(ctx, t, root, isDir); err != nil {
 			return nil, fmt.Errorf("make mount point: %w", err)
 		}
 		point, err = nsenter.OpenPath(root, r.Destination)
@@ -107,10 +84,11 @@ func mountPoint(t nsenter.Target, r BindRequest, tree *os.File) (_ *os.File, err
 
 // makePoint makes a mount point and what is missing of its path, for the
 // machine's root.
-func (r BindRequest) makePoint(root *os.File, isDir bool) error {
+func (r BindRequest) makePoint(ctx context.Context, t nsenter.Target, root *os.File, isDir bool) error {
 	if r.Owner == nil {
 		return ErrNoRoot
 	}
+	maker := pointMaker{root: root, owner: *r.Owner, leader: t}
 	at := "/"
 	parts := strings.Split(strings.TrimPrefix(r.Destination, "/"), "/")
 	for i, part := range parts {
@@ -120,7 +98,7 @@ func (r BindRequest) makePoint(root *os.File, isDir bool) error {
 		if err == nil {
 			err = found.Close()
 		} else if errors.Is(err, os.ErrNotExist) {
-			err = makeEntry(root, at, part, *r.Owner, last, isDir || !last)
+			err = maker.entry(ctx, at, part, last, isDir || !last)
 		}
 		if err != nil {
 			return err
@@ -130,9 +108,16 @@ func (r BindRequest) makePoint(root *os.File, isDir bool) error {
 	return nil
 }
 
-// makeEntry makes an empty directory or file.
-func makeEntry(root *os.File, at, name string, owner uint32, last, isDir bool) (err error) {
-	dir, err := nsenter.OpenDir(root, at)
+// pointMaker makes mount points in a machine.
+type pointMaker struct {
+	root   *os.File
+	owner  uint32 // the number of the machine's root
+	leader nsenter.Target
+}
+
+// entry makes an empty directory or file.
+func (m pointMaker) entry(ctx context.Context, at, name string, last, isDir bool) (err error) {
+	dir, err := nsenter.OpenDir(m.root, at)
 	if err != nil {
 		return err
 	}
@@ -140,6 +125,12 @@ func makeEntry(root *os.File, at, name string, owner uint32, last, isDir bool) (
 	mode := uint32(0o755)
 	if last {
 		mode = 0o700
+	}
+	if os.Geteuid() != 0 {
+		if isDir {
+			return m.leader.Make(ctx, dir, name, unix.S_IFDIR|mode)
+		}
+		return m.leader.Make(ctx, dir, name, unix.S_IFREG|mode)
 	}
 	if isDir {
 		err = unix.Mkdirat(int(dir.Fd()), name, mode)
@@ -149,10 +140,10 @@ func makeEntry(root *os.File, at, name string, owner uint32, last, isDir bool) (
 	if err != nil {
 		return &os.PathError{Op: "make", Path: path.Join(at, name), Err: err}
 	}
-	if owner == 0 {
+	if m.owner == 0 {
 		return nil
 	}
-	return giveTo(dir, name, owner)
+	return giveTo(dir, name, m.owner)
 }
 
 // giveTo changes the owner of an entry that was just made. Something that the

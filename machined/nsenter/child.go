@@ -17,6 +17,8 @@ type step uint32
 
 const (
 	stepSignals step = iota + 1
+	stepAgain
+	stepMoved // no failure: the number is that of the process that goes on
 	stepSession
 	stepDescriptors
 	stepPrivileges
@@ -28,10 +30,12 @@ const (
 	stepDir
 	stepKeyring
 	stepExec
+	stepErrand
 )
 
 var stepNames = map[step]string{
 	stepSignals:       "reset signals of command in machine",
+	stepAgain:         "clone process into pid namespace",
 	stepSession:       "make session of command in machine",
 	stepDescriptors:   "arrange descriptors of command in machine",
 	stepPrivileges:    "give up host privileges in machine",
@@ -43,6 +47,7 @@ var stepNames = map[step]string{
 	stepDir:           "enter directory",
 	stepKeyring:       "leave session keyring of command in machine",
 	stepExec:          "run command",
+	stepErrand:        "do errand in machine",
 }
 
 // failure is the one message that a copy which cannot go on sends.
@@ -67,11 +72,9 @@ func readFailure(r io.Reader) *failure {
 func (p *plan) start() (*os.Process, error) {
 	var pid uintptr
 	err := onThread(func() error {
-		if p.inPID {
-			// Takes effect on the children of this thread only.
-			if err := p.target.join(PID); err != nil {
-				return err
-			}
+		// The pid namespace takes effect on the children of this thread only.
+		if err := p.target.join(p.thread); err != nil {
+			return err
 		}
 		// No descriptor may be between open and close-on-exec at this moment.
 		syscall.ForkLock.Lock()
@@ -93,6 +96,26 @@ func (p *plan) start() (*os.Process, error) {
 		return nil, fmt.Errorf("find cloned process %d: %w", pid, err)
 	}
 	return process, nil
+}
+
+// follow returns the process that goes on where the first one has cloned itself
+// again, or the first one where that did not come to it. That one only makes
+// calls that cannot wait for anybody.
+func (p *plan) follow(first *os.Process, reports io.Reader) (*os.Process, error) {
+	for {
+		told := readFailure(reports)
+		if told == nil {
+			return first, nil
+		}
+		if told.step != stepMoved {
+			p.early = told // by either of the two
+			continue
+		}
+		if _, err := first.Wait(); err != nil {
+			return nil, fmt.Errorf("wait for process on its way into machine: %w", err)
+		}
+		return os.FindProcess(int(told.errno))
+	}
 }
 
 // The functions below run in the copy, or with signals blocked just before it
@@ -127,6 +150,9 @@ func become(p *plan) {
 	message.step, message.errno = isolate(p)
 	if message.errno == 0 {
 		message.step, message.errno = enter(p)
+	}
+	if message.errno == 0 && p.errand != nil {
+		message.step, message.errno = stepErrand, carryOut(p)
 	}
 	if message.errno == 0 {
 		message.step, message.errno = execute(p)

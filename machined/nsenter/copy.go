@@ -32,9 +32,6 @@ func isolate(p *plan) (step, syscall.Errno) {
 			return stepSignals, errno
 		}
 	}
-	if _, _, errno := syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0); errno != 0 {
-		return stepSession, errno
-	}
 	// Nobody in the guest may attach to a copy of the host's memory.
 	if _, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0, 0); errno != 0 {
 		return stepPrivileges, errno
@@ -42,18 +39,15 @@ func isolate(p *plan) (step, syscall.Errno) {
 	if step, errno := keepDescriptors(p); errno != 0 {
 		return step, errno
 	}
-	if p.terminal {
-		if _, _, errno := syscall.RawSyscall(unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 0); errno != 0 {
-			return stepSession, errno
-		}
-	}
 	if _, _, errno := syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&p.openFiles)), 0, 0, 0); errno != 0 {
 		return stepPrivileges, errno
 	}
 	// The caller's groups are numbers of the host; gone before they could mean
 	// something in the guest.
-	if _, _, errno := syscall.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
-		return stepPrivileges, errno
+	if !p.plain {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
+			return stepPrivileges, errno
+		}
 	}
 	if _, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0); errno != 0 {
 		return stepPrivileges, errno
@@ -95,25 +89,37 @@ func keepDescriptors(p *plan) (step, syscall.Errno) {
 	return 0, 0
 }
 
-// enter joins the machine. The user namespace comes last but for the ids: until
-// then the host's privileges are needed to join namespaces that the host made.
+// enter joins the machine. Root joins the user namespace last but for the ids:
+// until then the host's privileges are needed to join namespaces that the host
+// made.
 //
 //go:nosplit
 //go:norace
 func enter(p *plan) (step, syscall.Errno) {
-	if p.setns != 0 {
-		if _, _, errno := syscall.RawSyscall(unix.SYS_SETNS, fdPIDFD, p.setns, 0); errno != 0 {
+	if p.first != 0 {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_SETNS, fdPIDFD, p.first, 0); errno != 0 {
 			return stepNamespaces, errno
 		}
 	}
-	if _, _, errno := syscall.RawSyscall(unix.SYS_FCHDIR, fdRoot, 0, 0); errno != 0 {
-		return stepRoot, errno
+	if p.second {
+		if step, errno := cloneAgain(p); errno != 0 {
+			return step, errno
+		}
 	}
-	here := [2]byte{'.', 0}
-	if _, _, errno := syscall.RawSyscall(unix.SYS_CHROOT, uintptr(unsafe.Pointer(&here)), 0, 0); errno != 0 {
-		return stepRoot, errno
+	// Only the process that goes on: it has to lead its session and group.
+	if step, errno := lead(p); errno != 0 {
+		return step, errno
 	}
-	if p.ownUser {
+	if p.root {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_FCHDIR, fdRoot, 0, 0); errno != 0 {
+			return stepRoot, errno
+		}
+		here := [2]byte{'.', 0}
+		if _, _, errno := syscall.RawSyscall(unix.SYS_CHROOT, uintptr(unsafe.Pointer(&here)), 0, 0); errno != 0 {
+			return stepRoot, errno
+		}
+	}
+	if p.user {
 		if _, _, errno := syscall.RawSyscall(unix.SYS_SETNS, fdPIDFD, unix.CLONE_NEWUSER, 0); errno != 0 {
 			return stepUserNamespace, errno
 		}
@@ -129,6 +135,66 @@ func enter(p *plan) (step, syscall.Errno) {
 			return stepBounding, errno
 		}
 	}
+	return beRoot(p)
+}
+
+// cloneAgain has the rest done by a child of the caller's that is in the pid
+// namespace which this process has joined for its children.
+//
+//go:nosplit
+//go:norace
+func cloneAgain(p *plan) (step, syscall.Errno) {
+	pid, _, errno := syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&p.again)), cloneArgsSize, 0)
+	if errno != 0 {
+		return stepAgain, errno
+	}
+	if pid == 0 {
+		return 0, 0
+	}
+	out := [2]uint32{uint32(stepMoved), uint32(pid)}
+	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, fdReport, uintptr(unsafe.Pointer(&out)), 8)
+	leave(0)
+	return 0, 0
+}
+
+// lead makes a session, with the terminal of the command if it has one.
+//
+//go:nosplit
+//go:norace
+func lead(p *plan) (step, syscall.Errno) {
+	if _, _, errno := syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0); errno != 0 {
+		return stepSession, errno
+	}
+	if p.terminal {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 0); errno != 0 {
+			return stepSession, errno
+		}
+	}
+	return 0, 0
+}
+
+// beRoot becomes the guest's root, who may become anybody else: only a change
+// from that uid to another makes the kernel take the capabilities away, the
+// host's root does not count.
+//
+//go:nosplit
+//go:norace
+func beRoot(p *plan) (step, syscall.Errno) {
+	if !p.become {
+		return 0, 0
+	}
+	if p.plain && p.regroup {
+		// Not possible before; see isolate.
+		if _, _, errno := syscall.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
+			return stepIDs, errno
+		}
+	}
+	if _, _, errno := syscall.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0); errno != 0 {
+		return stepIDs, errno
+	}
+	if _, _, errno := syscall.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0); errno != 0 {
+		return stepIDs, errno
+	}
 	return 0, 0
 }
 
@@ -137,15 +203,10 @@ func enter(p *plan) (step, syscall.Errno) {
 //go:nosplit
 //go:norace
 func execute(p *plan) (step, syscall.Errno) {
-	// By way of the guest's root: only a change from that uid to another makes
-	// the kernel take the capabilities away, the host's root does not count.
-	if _, _, errno := syscall.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0); errno != 0 {
-		return stepIDs, errno
-	}
 	if _, _, errno := syscall.RawSyscall(unix.SYS_SETRESGID, p.gid, p.gid, p.gid); errno != 0 {
 		return stepIDs, errno
 	}
-	if len(p.groups) > 0 {
+	if len(p.groups) > 0 && p.regroup {
 		if _, _, errno := syscall.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(p.groups)), uintptr(unsafe.Pointer(&p.groups[0])), 0); errno != 0 {
 			return stepIDs, errno
 		}

@@ -18,4 +18,11 @@
 // So Exec clones the process with nothing shared, and the copy, which has one
 // thread, makes a fixed row of raw system calls that ends in execve. Between
 // clone and execve it allocates nothing and takes no lock.
+//
+// # Plain users
+//
+// Who is not root has rights in a machine only by way of a user namespace that he
+// owns, and no thread of a Go program can join one. So what root does on a thread
+// of its own ([In]) is an errand for a plain user: a row of system calls that such
+// a copy makes instead of execve, with at most one descriptor as its result.
 package nsenter

@@ -69,6 +69,9 @@ const (
 // it is no plain word.
 func (t Target) containerName() (name string, err error) {
 	f, err := os.Open(t.proc("environ"))
+	if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
+		return "", nil // a leader with ids of a range is not the user's in the eyes of /proc
+	}
 	if err != nil {
 		return "", fmt.Errorf("read environment of leader: %w", t.cause(err))
 	}

@@ -94,10 +94,18 @@ func (p *plan) run(ctx context.Context) (result Result, err error) {
 	if err := errors.Join(err, reportTo.Close()); err != nil {
 		return Result{}, err
 	}
+	if p.second {
+		if process, err = p.follow(process, reports); err != nil {
+			return Result{}, err
+		}
+	}
 	killed := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { killed <- p.kill(process) })
 
-	failure := readFailure(reports)
+	failure := p.early
+	if failure == nil {
+		failure = readFailure(reports)
+	}
 	if failure == nil && p.started != nil {
 		p.started()
 	}
@@ -169,6 +177,14 @@ func (p *plan) explain(f *failure) error {
 		return fmt.Errorf("%s %q: %w: %w", step, p.command, kind, f.errno)
 	case stepDir:
 		return fmt.Errorf("%s %q: %w: %w", step, p.workdir, ErrNoDirectory, f.errno)
+	case stepErrand:
+		return f.errno
+	case stepIDs:
+		if f.errno == unix.EINVAL {
+			return fmt.Errorf("%s: user %d, group %d or one of the groups %d is not in its user namespace: %w",
+				step, p.uid, p.gid, p.groups, f.errno)
+		}
+		return fmt.Errorf("%s of process %d: %w", step, p.target.PID, p.target.cause(f.errno))
 	default:
 		return fmt.Errorf("%s of process %d: %w", step, p.target.PID, p.target.cause(f.errno))
 	}

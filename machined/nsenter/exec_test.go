@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/fixtures/await"
 	"berth/fixtures/guest/guesttest"
 )
 
@@ -308,7 +309,7 @@ func TestExecCancelKillsEverything(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("a canceled command goes on")
 	}
-	until(t, "the command's processes to end", func() bool {
+	await.Until(t, patience, "the command's processes to end", func() bool {
 		return !strings.Contains(sh(t, target, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"), "sleep 100")
 	})
 }
@@ -319,7 +320,7 @@ func TestExecAfterTheLeader(t *testing.T) {
 	if err := syscall.Kill(target.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "leader to end", func() bool { return target.Alive() != nil })
+	await.Until(t, patience, "leader to end", func() bool { return target.Alive() != nil })
 	if _, err := Exec(t.Context(), target, Spec{Argv: []string{"true"}}); !errors.Is(err, ErrGone) {
 		t.Errorf("error %v", err)
 	}
@@ -347,7 +348,7 @@ func TestExecDebian(t *testing.T) {
 		t.Skip("NOT TESTED: boots a Debian guest, not in -short")
 	}
 	target := boot(t, "berth-exec-debian", guesttest.Debian(t))
-	until(t, "the guest to be up", func() bool {
+	await.Until(t, patience, "the guest to be up", func() bool {
 		s := newStreams(t, "")
 		_, err := Exec(t.Context(), target, s.of(Spec{Argv: []string{"systemctl", "is-system-running"}}))
 		if err != nil {

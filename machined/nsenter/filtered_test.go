@@ -107,27 +107,3 @@ func TestCopyUnderAFilterThatFakes(t *testing.T) {
 		t.Errorf("%v: %s", err, text)
 	}
 }
-
-// Somebody in the machine may stop the copy that connects.
-func TestStoppedDialer(t *testing.T) {
-	p, err := os.StartProcess("/bin/sh", []string{"sh", "-c", "kill -STOP $$"}, &os.ProcAttr{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid := p.Pid
-	if err := p.Release(); err != nil {
-		t.Fatal(err)
-	}
-	var status unix.WaitStatus
-	if _, err := unix.Wait4(pid, &status, unix.WUNTRACED, nil); err != nil || !status.Stopped() {
-		t.Fatalf("%v, %v", status, err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := collect(ctx, pid); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	if err := unix.Kill(pid, 0); !errors.Is(err, unix.ESRCH) {
-		t.Errorf("it is still there: %v", err)
-	}
-}

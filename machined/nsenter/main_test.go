@@ -15,6 +15,9 @@ import (
 	"berth/machined/runner"
 )
 
+// patience is the longest that anything is waited for.
+const patience = 2 * time.Minute
+
 func TestMain(m *testing.M) {
 	if socket := os.Getenv(filtered); socket != "" {
 		os.Exit(actFiltered(socket))
@@ -110,17 +113,6 @@ func output(t *testing.T, target Target, spec Spec) string {
 		t.Fatalf("%q: %+v, stderr %q", spec.Argv, result, read(t, s.err))
 	}
 	return read(t, s.out)
-}
-
-func until(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !done() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }
 
 func procPath(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }

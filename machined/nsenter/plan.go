@@ -22,10 +22,9 @@ type plan struct {
 	files   []*os.File
 	started func()
 
-	fds      [fdCount]uintptr
-	setns    uintptr // namespaces to join in the copy, the user namespace aside
-	ownUser  bool    // the target has a user namespace of its own
-	inPID    bool    // the target has a pid namespace of its own
+	fds [fdCount]uintptr
+	way
+	root     bool // descriptor fdRoot is to be the root directory
 	uid, gid uintptr
 	groups   []uint32
 	drop     []uintptr // capabilities to take out of the bounding set
@@ -36,7 +35,8 @@ type plan struct {
 	programs []*byte
 	argv     []*byte // ends with nil, as does env
 	env      []*byte
-	clone    cloneArgs
+	errand   *errand // in place of a program
+	early    *failure
 	caps     [2]unix.CapUserData // the caller's own, nothing inheritable
 	// openFiles is the limit of open files as programs expect to find it: the Go
 	// runtime has raised its own.
@@ -78,14 +78,14 @@ func prepare(t Target, spec Spec) (_ *plan, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p.setns = uintptr(foreign &^ (User | PID))
-	p.ownUser = foreign&User != 0
-	p.inPID = foreign&PID != 0
+	if p.way, err = t.way(foreign); err != nil {
+		return nil, err
+	}
 	root, err := t.Root()
 	if err != nil {
 		return nil, err
 	}
-	p.fds[fdRoot] = p.keep(root)
+	p.fds[fdRoot], p.root = p.keep(root), true
 	user, err := LookupAccount(root, spec.User)
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func prepare(t Target, spec Spec) (_ *plan, err error) {
 	if err := p.setStdio(root, spec); err != nil {
 		return nil, err
 	}
-	if err := p.setCredentials(user); err != nil {
+	if err := errors.Join(p.setCredentials(user), p.setCaps(), p.setLimits()); err != nil {
 		return nil, err
 	}
 	if err := p.setProgram(spec, user); err != nil {
@@ -176,11 +176,19 @@ func (p *plan) setCredentials(user Account) error {
 			p.drop = append(p.drop, uintptr(c))
 		}
 	}
+	return nil
+}
+
+func (p *plan) setCaps() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	if err := unix.Capget(&header, &p.caps[0]); err != nil {
 		return fmt.Errorf("read own capabilities: %w", err)
 	}
 	p.caps[0].Inheritable, p.caps[1].Inheritable = 0, 0
+	return nil
+}
+
+func (p *plan) setLimits() error {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &p.openFiles); err != nil {
 		return fmt.Errorf("read own limit of open files: %w", err)
 	}
@@ -208,7 +216,6 @@ func (p *plan) setProgram(spec Spec, user Account) error {
 }
 
 func (p *plan) setCgroup() error {
-	p.clone = cloneArgs{exitSignal: uint64(unix.SIGCHLD)}
 	group, err := p.target.newCgroup()
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package nsenter
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -34,14 +35,15 @@ func (p PTY) peer(flags uintptr) (*os.File, error) {
 }
 
 // OpenPTY makes a pseudo terminal in the devpts of the target. The other end
-// belongs to owner, a uid of the caller's user namespace.
-func (t Target) OpenPTY(owner uint32) (_ PTY, err error) {
+// belongs to owner, a uid of the caller's user namespace, which must be that of
+// the target's root if the caller is not root.
+func (t Target) OpenPTY(ctx context.Context, owner uint32) (_ PTY, err error) {
 	root, err := t.Root()
 	if err != nil {
 		return PTY{}, err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	master, err := openMultiplexer(root)
+	master, err := t.openMultiplexer(ctx, root)
 	if err != nil {
 		return PTY{}, err
 	}
@@ -53,14 +55,18 @@ func (t Target) OpenPTY(owner uint32) (_ PTY, err error) {
 }
 
 // openMultiplexer opens the machine's ptmx. Which devpts a terminal becomes part
-// of depends on where it is opened.
-func openMultiplexer(root *os.File) (*os.File, error) {
+// of depends on where it is opened; whose it is, on who opens it.
+func (t Target) openMultiplexer(ctx context.Context, root *os.File) (*os.File, error) {
+	open := reopen
+	if os.Geteuid() != 0 {
+		open = func(place *os.File, flags int) (*os.File, error) { return t.reopen(ctx, place, flags) }
+	}
 	accept := func(st *unix.Stat_t) bool {
 		return st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(5, 2)
 	}
-	master, err := openInode(root, "/dev/pts/ptmx", accept, unix.O_RDWR)
+	master, err := openInodeBy(open, root, "/dev/pts/ptmx", accept, unix.O_RDWR)
 	if errors.Is(err, os.ErrNotExist) {
-		master, err = openInode(root, "/dev/ptmx", accept, unix.O_RDWR)
+		master, err = openInodeBy(open, root, "/dev/ptmx", accept, unix.O_RDWR)
 	}
 	return master, err
 }
@@ -75,7 +81,7 @@ func (p *PTY) setUp(owner uint32) error {
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		return err
 	}
-	if int(owner) == os.Geteuid() {
+	if int(owner) == os.Geteuid() || os.Geteuid() != 0 {
 		return nil
 	}
 	// It was made by the host's root, who is nobody in the machine; the group is

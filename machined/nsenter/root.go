@@ -102,26 +102,42 @@ func openNull(root *os.File) (*os.File, error) {
 // openInode opens a name within root in two steps: first without effect, then,
 // when the inode found is acceptable, that same inode for real.
 func openInode(root *os.File, name string, accept func(*unix.Stat_t) bool, flags int) (*os.File, error) {
-	fd, err := openat2(root, name, unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC})
+	return openInodeBy(reopen, root, name, accept, flags)
+}
+
+// openInodeBy is openInode with another second step.
+func openInodeBy(
+	reopen func(*os.File, int) (*os.File, error), root *os.File, name string, accept func(*unix.Stat_t) bool, flags int,
+) (_ *os.File, err error) {
+	place, err := OpenPath(root, name)
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(fd) //nolint:errcheck // an O_PATH descriptor has nothing to lose
+	defer func() { err = errors.Join(err, place.Close()) }()
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	if err := unix.Fstat(int(place.Fd()), &st); err != nil {
 		return nil, &os.PathError{Op: "stat in the guest", Path: name, Err: err}
 	}
 	if !accept(&st) {
 		return nil, &os.PathError{Op: "open in the guest", Path: name, Err: ErrNotRegular}
 	}
 	// O_NONBLOCK: no lease or lock of the guest's may hold the open up.
-	real, err := unix.Open("/proc/thread-self/fd/"+strconv.Itoa(fd), flags|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	f, err := reopen(place, flags|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		return nil, &os.PathError{Op: "open in the guest", Path: name, Err: err}
 	}
 	// A null device that stays O_NONBLOCK would hand that flag to the command.
-	if err := unix.SetNonblock(real, false); err != nil {
-		return nil, errors.Join(&os.PathError{Op: "open in the guest", Path: name, Err: err}, unix.Close(real))
+	if err := unix.SetNonblock(int(f.Fd()), false); err != nil {
+		return nil, errors.Join(&os.PathError{Op: "open in the guest", Path: name, Err: err}, f.Close())
 	}
-	return os.NewFile(uintptr(real), name), nil
+	return f, nil
+}
+
+// reopen opens an inode for real.
+func reopen(place *os.File, flags int) (*os.File, error) {
+	fd, err := unix.Open("/proc/thread-self/fd/"+strconv.Itoa(int(place.Fd())), flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), place.Name()), nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/fixtures/await"
 	"berth/fixtures/guest/guesttest"
 )
 
@@ -54,7 +55,7 @@ func TestIn(t *testing.T) {
 	}
 	// Neither the process nor any thread that is left has changed. A thread
 	// ends a moment after In has returned.
-	until(t, "the thread to end", func() bool {
+	await.Until(t, patience, "the thread to end", func() bool {
 		threads, err := os.ReadDir("/proc/self/task")
 		if err != nil {
 			t.Fatal(err)
