@@ -144,7 +144,6 @@ func TestHelperUsage(t *testing.T) {
 		"no http, https or file URL":       {"raw", "ftp://host/a", "b"},
 		"Too many arguments":               {"raw", "a", "b", "c"},
 		"there is no place for images":     {"raw", "--user", "--class=sysext", "file:///a.raw"},
-		"unpack an archive for a user":     {"tar", "--user", "file:///a.tar"},
 	} {
 		b.refused(words, "systemd-pull", args...)
 	}
