@@ -9,7 +9,6 @@ import (
 	"os"
 	"syscall"
 
-	"berth/cmd/internal/agent"
 	"berth/cmd/internal/bus"
 	"berth/cmd/internal/console"
 	"berth/cmd/internal/importapi"
@@ -56,10 +55,10 @@ func (t *tool) connected(ctx context.Context, do func(daemon) error) (err error)
 
 // dial prefers Varlink where importd does everything over it.
 func (t *tool) dial(ctx context.Context) (daemon, error) {
-	if !t.target.Local() {
+	if !t.Target.Local() {
 		return t.dialBus(ctx)
 	}
-	socket, err := t.target.Runtime(importapi.Socket)
+	socket, err := t.Target.Runtime(importapi.Socket)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +73,7 @@ func (t *tool) dial(ctx context.Context) (daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	client.Interactive = !t.noAskPassword
+	client.Interactive = !t.NoAskPassword
 	switch ours, err := client.Ours(ctx); {
 	case err != nil:
 		return nil, errors.Join(err, client.Close())
@@ -88,24 +87,16 @@ func (t *tool) dial(ctx context.Context) (daemon, error) {
 }
 
 func (t *tool) dialBus(ctx context.Context) (daemon, error) {
-	client, err := importapi.DialBus(ctx, t.target)
+	client, err := importapi.DialBus(ctx, t.Target)
 	if err != nil {
 		return nil, err
 	}
-	client.Interactive = !t.noAskPassword
+	client.Interactive = !t.NoAskPassword
 	return client, nil
 }
 
 // allowed is connected for what may need a password: somebody is there to ask for
 // it.
 func (t *tool) allowed(ctx context.Context, do func(daemon) error) error {
-	if t.noAskPassword || !t.target.Local() || t.target.User || os.Geteuid() == 0 || !console.IsTerminal(t.Stdin) {
-		return t.connected(ctx, do)
-	}
-	stop, err := agent.Start(ctx)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	return t.connected(ctx, do)
+	return t.Asking(ctx, func() error { return t.connected(ctx, do) })
 }

@@ -22,7 +22,7 @@ func (t *tool) exportAs(form importapi.Form) func(context.Context, []string) err
 		if err := images.ValidName(args[0]); err != nil {
 			return err
 		}
-		format := t.format
+		format := t.Format
 		if format == "" {
 			format = compress.None
 			if given(args, 1) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"berth/cmd/internal/cli"
 	"berth/cmd/internal/console"
@@ -87,15 +88,5 @@ func (f *follower) left() error {
 
 // again is how the tool is called for the same importd.
 func (t *tool) again() string {
-	command := t.Tool
-	if t.target.User {
-		command += " --user"
-	}
-	if t.target.Host != "" {
-		command += " --host=" + t.target.Host
-	}
-	if t.target.Container != "" {
-		command += " --machine=" + t.target.Container
-	}
-	return command
+	return strings.Join(append([]string{t.Tool}, t.TargetOptions()...), " ")
 }

@@ -34,7 +34,7 @@ func (t *tool) importAs(form importapi.Form) func(context.Context, []string) err
 		return t.allowed(ctx, func(c daemon) error {
 			return t.follow(ctx, c.Import(ctx, importapi.ImportParameters{
 				Local: local, Type: form, Class: t.class,
-				Force: t.force, ReadOnly: t.readOnly,
+				Force: t.Force, ReadOnly: t.ReadOnly,
 			}, file))
 		})
 	}

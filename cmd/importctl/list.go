@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"berth/cmd/internal/cli"
-	"berth/cmd/internal/console"
 	"berth/cmd/internal/importapi"
 )
 
@@ -19,7 +18,7 @@ func (t *tool) listTransfers(ctx context.Context, _ []string) error {
 		if err != nil {
 			return err
 		}
-		return t.show(ctx, transferTable(transfers), "transfers")
+		return t.ShowTable(ctx, transferTable(transfers), "transfers")
 	})
 }
 
@@ -29,12 +28,8 @@ func (t *tool) listImages(ctx context.Context, _ []string) error {
 		if err != nil {
 			return err
 		}
-		return t.show(ctx, imageTable(list, time.Local), "images")
+		return t.ShowTable(ctx, imageTable(list, time.Local), "images")
 	})
-}
-
-func (t *tool) show(ctx context.Context, table *cli.Table, things string) error {
-	return t.Show(ctx, console.List{Table: table, Things: things, JSON: t.json, NoLegend: t.noLegend})
 }
 
 func transferTable(transfers []importapi.Transfer) *cli.Table {

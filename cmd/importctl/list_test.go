@@ -62,7 +62,7 @@ func TestListsLookLikeThoseOfSystemd(t *testing.T) {
 				t.Fatal(err)
 			}
 			things := name[len("importctl-list-"):]
-			if err := tool.show(t.Context(), table, things); err != nil {
+			if err := tool.ShowTable(t.Context(), table, things); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := text.ReadFrom(stdout()); err != nil {

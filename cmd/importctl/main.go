@@ -9,13 +9,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"berth/cmd/internal/cli"
 	"berth/cmd/internal/console"
+	"berth/cmd/internal/ctl"
 )
 
 // version is set by the build.
@@ -31,29 +30,13 @@ func main() {
 
 // tool is one run of importctl.
 type tool struct {
-	*console.Console
+	ctl.Invocation
 	options
 }
 
 func run(ctx context.Context, c *console.Console, args []string) error {
-	t := &tool{Console: c, options: options{json: cli.JSONOff}}
-	positional, err := cli.ParseOptions(t.flags(), args, nil)
-	switch {
-	case err != nil:
-		return err
-	case t.Listed:
-		return nil
-	case t.help:
-		return t.showHelp(ctx, nil)
-	case t.introspect:
-		return t.describe()
-	case t.version:
-		_, err := fmt.Fprintln(c.Stdout, "berth importctl", version)
-		return err
-	}
-	verb, rest, err := cli.FindVerb(t.verbs(), positional)
-	if err != nil {
-		return err
-	}
-	return verb.Run(ctx, rest)
+	t := &tool{Invocation: ctl.New(c)}
+	return t.Run(ctx, ctl.Command{
+		Version: version, Flags: t.flags(), Verbs: t.verbs(), Help: t.showHelp, Describe: t.describe,
+	}, args)
 }

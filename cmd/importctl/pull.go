@@ -20,8 +20,8 @@ func (t *tool) pull(form importapi.Form) func(context.Context, []string) error {
 		}
 		return t.allowed(ctx, func(c daemon) error {
 			return t.follow(ctx, c.Pull(ctx, importapi.PullParameters{
-				Remote: args[0], Local: local, Type: form, Class: t.class, Verify: t.verify,
-				Force: t.force, ReadOnly: t.readOnly, KeepDownload: t.keep(),
+				Remote: args[0], Local: local, Type: form, Class: t.class, Verify: t.Verify,
+				Force: t.Force, ReadOnly: t.ReadOnly, KeepDownload: t.keep(),
 			}))
 		})
 	}
@@ -42,7 +42,7 @@ func (t *tool) pullOCI(ctx context.Context, args []string) error {
 	}
 	return t.allowed(ctx, func(c daemon) error {
 		return t.follow(ctx, c.PullOCI(ctx, importapi.OCIParameters{
-			Reference: args[0], Local: local, Class: t.class, Force: t.force, ReadOnly: t.readOnly,
+			Reference: args[0], Local: local, Class: t.class, Force: t.Force, ReadOnly: t.ReadOnly,
 		}))
 	})
 }

@@ -9,10 +9,9 @@ import (
 
 	"berth/cmd/internal/cli"
 	"berth/cmd/internal/console"
+	"berth/cmd/internal/ctl"
 	"berth/cmd/internal/importapi"
 	"berth/images"
-	"berth/importd"
-	"berth/transfer/compress"
 )
 
 // toolFor returns a tool that writes to files, and what returns its standard
@@ -35,7 +34,7 @@ func toolFor(t *testing.T) (*tool, func() io.Reader) {
 		Tool: "importctl", Stdin: open("in"), Stdout: open("out"), Stderr: open("err"),
 		Getenv: func(string) string { return "" },
 	}
-	return &tool{Console: c, options: options{json: cli.JSONOff}}, func() io.Reader {
+	return &tool{Invocation: ctl.New(c)}, func() io.Reader {
 		return io.NewSectionReader(c.Stdout, 0, 1<<20)
 	}
 }
@@ -52,11 +51,6 @@ func TestOptions(t *testing.T) {
 		{[]string{"-m"}, func(o options) bool { return o.keep() }},
 		{[]string{"-P"}, func(o options) bool { return !o.keep() }},
 		{[]string{"-P", "--keep-download=yes"}, func(o options) bool { return o.keep() }},
-		{[]string{"--verify=no"}, func(o options) bool { return o.verify == importd.VerifyNo }},
-		{[]string{"--format", "zstd"}, func(o options) bool { return o.format == compress.Zstd }},
-		{[]string{"-j"}, func(o options) bool { return o.json == cli.JSONShort }},
-		{[]string{"--json=pretty"}, func(o options) bool { return o.json == cli.JSONPretty }},
-		{[]string{"--user", "--system"}, func(o options) bool { return !o.target.User }},
 	} {
 		tool, _ := toolFor(t)
 		rest, err := cli.ParseOptions(tool.flags(), append(test.args, "verb"), nil)
@@ -64,7 +58,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%q: %+v, %q, %v", test.args, tool.options, rest, err)
 		}
 	}
-	for _, args := range [][]string{{"-x"}, {"--force=yes"}, {"--format=lz4"}, {"--class"}, {"--json=x"}, {"--=m"}, {"-Nx"}} {
+	for _, args := range [][]string{{"-x"}, {"--class"}, {"--class=boat"}, {"--keep-download=x"}, {"--=m"}, {"-Nx"}} {
 		tool, _ := toolFor(t)
 		_, err := cli.ParseOptions(tool.flags(), args, nil)
 		if usage, ok := errors.AsType[*cli.UsageError](err); !ok {

@@ -12,7 +12,7 @@ import (
 // the host may be relative to our own directory.
 func (t *tool) copyFiles(into bool) func(context.Context, []string) error {
 	return func(ctx context.Context, args []string) error {
-		f := machineapi.Files{Machine: args[0], Source: args[1], Destination: args[1], Into: into, Replace: t.force}
+		f := machineapi.Files{Machine: args[0], Source: args[1], Destination: args[1], Into: into, Replace: t.Force}
 		if len(args) > 2 {
 			f.Destination = args[2]
 		}
@@ -38,7 +38,7 @@ func (t *tool) copyFiles(into bool) func(context.Context, []string) error {
 
 // bind mounts a directory or file of the host in a machine.
 func (t *tool) bind(ctx context.Context, args []string) error {
-	b := machineapi.Bind{Machine: args[0], Source: args[1], ReadOnly: t.readOnly, Mkdir: t.mkdir}
+	b := machineapi.Bind{Machine: args[0], Source: args[1], ReadOnly: t.ReadOnly, Mkdir: t.mkdir}
 	if len(args) > 2 {
 		b.Destination = args[2]
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"syscall"
 
-	"berth/cmd/internal/agent"
 	"berth/cmd/internal/bus"
 	"berth/cmd/internal/console"
 	"berth/cmd/internal/machineapi"
@@ -90,14 +89,14 @@ func (t *tool) connected(ctx context.Context, do func(daemon) error) (err error)
 
 // dial prefers Varlink where machined does everything over it.
 func (t *tool) dial(ctx context.Context) (daemon, error) {
-	if !t.target.Local() {
+	if !t.Target.Local() {
 		return t.dialBus(ctx)
 	}
 	client, err := t.dialVarlink(ctx)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		overBus, busErr := t.dialBus(ctx) // machined may be started by a call
 		if errors.Is(busErr, bus.ErrNoBus) {
-			socket, _ := t.target.Runtime(machineapi.Socket)
+			socket, _ := t.Target.Runtime(machineapi.Socket)
 			return nil, console.Unreachable("machined", socket, err)
 		}
 		return overBus, busErr
@@ -120,7 +119,7 @@ func (t *tool) dial(ctx context.Context) (daemon, error) {
 }
 
 func (t *tool) dialVarlink(ctx context.Context) (*machineapi.Client, error) {
-	socket, err := t.target.Runtime(machineapi.Socket)
+	socket, err := t.Target.Runtime(machineapi.Socket)
 	if err != nil {
 		return nil, err
 	}
@@ -128,36 +127,23 @@ func (t *tool) dialVarlink(ctx context.Context) (*machineapi.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client.Interactive, client.User = !t.noAskPassword, t.target.User
+	client.Interactive, client.User = !t.NoAskPassword, t.Target.User
 	return client, nil
 }
 
 func (t *tool) dialBus(ctx context.Context) (*machineapi.BusClient, error) {
-	client, err := machineapi.DialBus(ctx, t.target)
+	client, err := machineapi.DialBus(ctx, t.Target)
 	if err != nil {
 		return nil, err
 	}
-	client.Interactive = !t.noAskPassword
+	client.Interactive = !t.NoAskPassword
 	return client, nil
 }
 
 // allowed is connected for what may need a password: somebody is there to ask
 // for it.
 func (t *tool) allowed(ctx context.Context, do func(daemon) error) error {
-	return t.asking(ctx, func() error { return t.connected(ctx, do) })
-}
-
-// asking calls a function while passwords are asked for on the terminal.
-func (t *tool) asking(ctx context.Context, do func() error) error {
-	if t.noAskPassword || !t.target.Local() || t.target.User || os.Geteuid() == 0 || !console.IsTerminal(t.Stdin) {
-		return do()
-	}
-	stop, err := agent.Start(ctx)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	return do()
+	return t.Asking(ctx, func() error { return t.connected(ctx, do) })
 }
 
 // each does the same to several names and stops at the first failure.

@@ -60,7 +60,7 @@ func TestAddressesInLists(t *testing.T) {
 		{[]string{"-j"}, `[{"machine":"m","class":"container","service":null,"os":null,"version":null,"addresses":"10.0.0.2\nfe80::1"}]` + "\n"},
 	} {
 		tool, stdout := toolFor(t, append(test.args, "--no-legend")...)
-		if err := tool.showList(t.Context(), tool.machineTable([]machineapi.Machine{machine}), "machines"); err != nil {
+		if err := tool.ShowTable(t.Context(), tool.machineTable([]machineapi.Machine{machine}), "machines"); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(test.want, stdout()); diff != "" {

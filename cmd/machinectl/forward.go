@@ -38,23 +38,20 @@ func (t *tool) forward(verb string) func(context.Context, []string) error {
 
 // forwardedOptions is the beginning of the command line.
 func (t *tool) forwardedOptions() []string {
-	argv := []string{"importctl", "--class=machine"}
+	argv := append([]string{"importctl", "--class=machine"}, t.TargetOptions()...)
 	for _, option := range []struct {
 		name string
 		on   bool
 	}{
-		{"--user", t.target.User},
-		{"--host=" + t.target.Host, t.target.Host != ""},
-		{"--machine=" + t.target.Container, t.target.Container != ""},
 		{"--no-pager", t.NoPager},
-		{"--no-legend", t.noLegend},
-		{"--read-only", t.readOnly},
-		{"--force", t.force},
+		{"--no-legend", t.NoLegend},
+		{"--read-only", t.ReadOnly},
+		{"--force", t.Force},
 		{"--quiet", t.Quiet},
-		{"--no-ask-password", t.noAskPassword},
-		{"--verify=" + string(t.verify), t.verify != ""},
-		{"--format=" + string(t.format), t.format != ""},
-		{"--json=" + string(t.json), t.json != cli.JSONOff},
+		{"--no-ask-password", t.NoAskPassword},
+		{"--verify=" + string(t.Verify), t.Verify != ""},
+		{"--format=" + string(t.Format), t.Format != ""},
+		{"--json=" + string(t.AsJSON), t.AsJSON != cli.JSONOff},
 	} {
 		if option.on {
 			argv = append(argv, option.name)

@@ -90,14 +90,14 @@ func TestListsLookLikeThoseOfSystemd(t *testing.T) {
 	images := replies[machineapi.Image](t, "varlink-image-list.json")
 	for _, mode := range []struct{ option, suffix string }{{"--output=short", ".txt"}, {"--output=json", ".json"}} {
 		tool, stdout := toolFor(t, mode.option)
-		if err := tool.showList(t.Context(), tool.machineTable(machines), "machines"); err != nil {
+		if err := tool.ShowTable(t.Context(), tool.machineTable(machines), "machines"); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(golden(t, "machinectl-list"+mode.suffix), stdout()); diff != "" {
 			t.Error(diff)
 		}
 		tool, stdout = toolFor(t, mode.option)
-		if err := tool.showList(t.Context(), tool.imageTable(images, time.UTC), "images"); err != nil {
+		if err := tool.ShowTable(t.Context(), tool.imageTable(images, time.UTC), "images"); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(golden(t, "machinectl-list-images"+mode.suffix), stdout()); diff != "" {

@@ -19,7 +19,7 @@ func (t *tool) listImages(ctx context.Context, _ []string) error {
 		if err != nil {
 			return err
 		}
-		return t.showList(ctx, t.imageTable(list, time.Local), "images")
+		return t.ShowTable(ctx, t.imageTable(list, time.Local), "images")
 	})
 }
 
@@ -55,7 +55,7 @@ func timeCell(microseconds *int64, zone *time.Location) cli.Cell {
 
 func (t *tool) clone(ctx context.Context, args []string) error {
 	return t.allowed(ctx, func(d daemon) error {
-		return step("clone the image", d.Clone(ctx, args[0], args[1], t.readOnly))
+		return step("clone the image", d.Clone(ctx, args[0], args[1], t.ReadOnly))
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 // nothing does, or if that cannot be told: only machined of this host can be
 // asked, and only over Varlink.
 func (t *tool) controlling(ctx context.Context, name string, do func(*machineapi.Instance) error) (err error) {
-	if !t.target.Local() {
+	if !t.Target.Local() {
 		return nil
 	}
 	address, err := t.controlAddress(ctx, name)

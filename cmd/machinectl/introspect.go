@@ -21,15 +21,7 @@ func (t *tool) introspect() error {
 func introspectOptions(flags *pflag.FlagSet) (list []cli.OptionDescription) {
 	explained := make(map[string]bool)
 	for _, line := range optionHelp.lines {
-		o := cli.OptionDescription{Argument: "no_argument", Help: line.text}
-		what, metavar, takes := strings.Cut(line.what, "=")
-		o.Names = strings.Fields(what)
-		if short := len(o.Names) == 2 && !strings.HasPrefix(o.Names[1], "-"); short {
-			metavar, takes, o.Names = o.Names[1], true, o.Names[:1]
-		}
-		if takes {
-			o.Argument, o.Metavar = "required_argument", metavar
-		}
+		o := cli.DescribeOption(line.what, line.text)
 		for _, name := range o.Names {
 			explained[name] = true
 		}
@@ -52,19 +44,15 @@ func introspectVerbs(verbs []cli.Verb) (list []cli.VerbDescription) {
 	lines := slices.Concat(machineHelp.lines, imageHelp.lines)
 	for _, v := range verbs {
 		for _, name := range append([]string{v.Name}, v.Aliases...) {
-			one := cli.VerbDescription{Names: []string{name}, IsDefault: v.Default}
-			if v.Min > 0 {
-				one.MinArguments = v.Min + 1
-			}
-			if v.Max != cli.Any {
-				one.MaxArguments = v.Max + 1
-			}
+			abstract := ""
 			for _, line := range lines {
 				if what, _, _ := strings.Cut(line.what, " "); what == name {
-					one.Abstract = []string{line.text}
+					abstract = line.text
 				}
 			}
-			list = append(list, one)
+			one := v
+			one.Name, one.Aliases = name, nil
+			list = append(list, cli.DescribeVerb(one, abstract))
 		}
 	}
 	return list

@@ -14,7 +14,7 @@ import (
 // journal returns the last lines that a machine's unit has logged since it was
 // registered, "" where there is no journal to be read.
 func (t *tool) journal(ctx context.Context, d machineapi.Description) string {
-	if t.lines == 0 || d.Unit == "" || d.Timestamp == nil || !t.target.Local() {
+	if t.lines == 0 || d.Unit == "" || d.Timestamp == nil || !t.Target.Local() {
 		return ""
 	}
 	path, err := exec.LookPath("journalctl")
@@ -22,7 +22,7 @@ func (t *tool) journal(ctx context.Context, d machineapi.Description) string {
 		return "" // the host logs in another way
 	}
 	unit := "--unit="
-	if t.target.User {
+	if t.Target.User {
 		unit = "--user-unit="
 	}
 	args := []string{

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"berth/cmd/internal/cli"
-	"berth/cmd/internal/console"
 	"berth/cmd/internal/machineapi"
 )
 
@@ -18,12 +17,8 @@ func (t *tool) list(ctx context.Context, _ []string) error {
 		if err != nil {
 			return err
 		}
-		return t.showList(ctx, t.machineTable(machines), "machines")
+		return t.ShowTable(ctx, t.machineTable(machines), "machines")
 	})
-}
-
-func (t *tool) showList(ctx context.Context, table *cli.Table, things string) error {
-	return t.Show(ctx, console.List{Table: table, Things: things, JSON: t.json, NoLegend: t.noLegend})
 }
 
 func (t *tool) machineTable(machines []machineapi.Machine) *cli.Table {

@@ -11,13 +11,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"berth/cmd/internal/cli"
 	"berth/cmd/internal/console"
+	"berth/cmd/internal/ctl"
 )
 
 // version is set by the build.
@@ -57,35 +56,19 @@ func interruptible() (context.Context, func()) {
 
 // tool is one run of machinectl.
 type tool struct {
-	*console.Console
+	ctl.Invocation
 	options
 }
 
 func newTool(c *console.Console) *tool {
-	return &tool{Console: c, options: options{json: cli.JSONOff, maxAddresses: 1, lines: 10, signal: syscall.SIGTERM}}
+	return &tool{Invocation: ctl.New(c), options: options{maxAddresses: 1, lines: 10, signal: syscall.SIGTERM}}
 }
 
 func run(ctx context.Context, c *console.Console, args []string) error {
 	t := newTool(c)
-	positional, err := cli.ParseOptions(t.flags(), args, commandFollows)
-	switch {
-	case err != nil:
-		return err
-	case t.Listed:
-		return nil
-	case t.help:
-		return t.showHelp(ctx, nil)
-	case t.describe:
-		return t.introspect()
-	case t.version:
-		_, err := fmt.Fprintln(c.Stdout, "berth machinectl", version)
-		return err
-	}
-	verb, rest, err := cli.FindVerb(t.verbs(), positional)
-	if err != nil {
-		return err
-	}
-	return verb.Run(ctx, rest)
+	return t.Run(ctx, ctl.Command{
+		Version: version, Flags: t.flags(), End: commandFollows, Verbs: t.verbs(), Help: t.showHelp, Describe: t.introspect,
+	}, args)
 }
 
 // commandFollows says where options end: what stands behind the machine of exec

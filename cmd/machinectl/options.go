@@ -9,22 +9,15 @@ import (
 	"strings"
 	"syscall"
 
-	"berth/cmd/internal/bus"
 	"berth/cmd/internal/cli"
 	"berth/cmd/internal/console"
-	"berth/importd"
 	"berth/machined"
-	"berth/transfer/compress"
 
 	"github.com/spf13/pflag"
 )
 
-// options are those of the command line.
+// options are those that importctl has not.
 type options struct {
-	help, version, describe bool
-
-	target bus.Target
-
 	// properties are what show prints; empty: all that are set.
 	properties []string
 	value      bool
@@ -34,8 +27,6 @@ type options struct {
 	journalMode  string // of journalctl's output
 	full         bool
 	maxAddresses int // 0: no column
-	json         cli.JSON
-	noLegend     bool
 
 	whom   machined.KillWhom
 	signal syscall.Signal
@@ -44,34 +35,16 @@ type options struct {
 	environment []string
 	directory   string
 
-	readOnly      bool
-	mkdir         bool
-	now           bool
-	force         bool
-	noAskPassword bool
-	runner        string
-	verify        importd.Verify
-	format        compress.Format
+	mkdir  bool
+	now    bool
+	runner string
 }
 
 func (t *tool) flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("machinectl", pflag.ContinueOnError)
-	f.BoolVarP(&t.help, "help", "h", false, "")
-	f.BoolVar(&t.version, "version", false, "")
-	f.BoolVar(&t.describe, "introspect-cli", false, "")
-	f.Lookup("introspect-cli").Hidden = true
-	f.BoolVar(&t.NoPager, "no-pager", false, "")
-	f.BoolVar(&t.noLegend, "no-legend", false, "")
-	f.BoolVarP(&t.Quiet, "quiet", "q", false, "")
-	f.BoolVar(&t.noAskPassword, "no-ask-password", false, "")
-	f.VarP(console.Checked(t.setHost), "host", "H", "")
-	f.VarP(console.Checked(t.setContainer), "machine", "M", "")
-	f.BoolVar(&t.target.User, "user", false, "")
-	f.Var(console.Action(func() error { t.target.User = false; return nil }), "system", "")
-	f.Lookup("system").NoOptDefVal = "true"
+	t.AddFlags(f)
 	t.outputFlags(f)
 	t.machineFlags(f)
-	t.imageFlags(f)
 	return f
 }
 
@@ -85,8 +58,6 @@ func (t *tool) outputFlags(f *pflag.FlagSet) {
 	f.VarP(console.Checked(t.setLines), "lines", "n", "")
 	f.Var(console.Checked(t.setMaxAddresses), "max-addresses", "")
 	f.VarP(console.Checked(t.setOutput), "output", "o", "")
-	f.Var(&t.json, "json", "")
-	console.Letter(f, "j", func() error { t.json = t.JSON(); return nil })
 }
 
 // machineFlags say what is done to machines.
@@ -100,14 +71,6 @@ func (t *tool) machineFlags(f *pflag.FlagSet) {
 	f.BoolVar(&t.now, "now", false, "")
 	f.Var(console.Checked(t.setRunner), "runner", "")
 	console.Letter(f, "V", func() error { t.runner = runnerVM; return nil })
-}
-
-// imageFlags say how images are made.
-func (t *tool) imageFlags(f *pflag.FlagSet) {
-	f.BoolVar(&t.readOnly, "read-only", false, "")
-	f.BoolVar(&t.force, "force", false, "")
-	f.Var(console.Checked(t.setVerify), "verify", "")
-	f.Var(console.Checked(t.setFormat), "format", "")
 }
 
 func (t *tool) addProperty(text string) error {
@@ -133,26 +96,6 @@ func (t *tool) setLines(text string) error {
 	return nil
 }
 
-func (t *tool) setHost(text string) error {
-	if text == "" || strings.HasPrefix(text, "-") {
-		return errors.New("it must be [USER@]HOST")
-	}
-	t.target.Host, t.target.Container = text, ""
-	return nil
-}
-
-func (t *tool) setContainer(text string) error {
-	_, name, given := strings.Cut(text, "@")
-	if !given {
-		name = text
-	}
-	if name != machined.HostName && (!given || name != "") && machined.ValidName(name) != nil {
-		return errors.New("it must be [USER@]MACHINE")
-	}
-	t.target.Container, t.target.Host = text, ""
-	return nil
-}
-
 func (t *tool) setMaxAddresses(text string) error {
 	if text == "all" {
 		t.maxAddresses = math.MaxInt
@@ -175,9 +118,9 @@ func (t *tool) setOutput(text string) error {
 	t.journalMode = mode
 	switch mode {
 	case "json", "json-sse", "json-seq":
-		t.json = cli.JSONShort
+		t.AsJSON = cli.JSONShort
 	case "json-pretty":
-		t.json = cli.JSONPretty
+		t.AsJSON = cli.JSONPretty
 	}
 	return err
 }
@@ -189,16 +132,6 @@ func (t *tool) setWhom(text string) (err error) {
 
 func (t *tool) setRunner(text string) (err error) {
 	t.runner, err = console.Choice(t.Console, text, runnerContainer, runnerVM)
-	return err
-}
-
-func (t *tool) setVerify(text string) (err error) {
-	t.verify, err = console.Choice(t.Console, text, importd.VerifyNo, importd.VerifyChecksum, importd.VerifySignature)
-	return err
-}
-
-func (t *tool) setFormat(text string) (err error) {
-	t.format, err = console.Choice(t.Console, text, compress.None, compress.XZ, compress.Gzip, compress.Bzip2, compress.Zstd)
 	return err
 }
 

@@ -12,7 +12,7 @@ import (
 // processes draws the processes of a machine, "" if they cannot be found: those
 // of this host from its control groups, others as their service manager tells.
 func (t *tool) processes(ctx context.Context, d daemon, m machineapi.Machine) string {
-	if t.target.Local() {
+	if t.Target.Local() {
 		return processTree(m)
 	}
 	c, ok := d.(*machineapi.BusClient)

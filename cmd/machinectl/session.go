@@ -78,7 +78,7 @@ func (t *tool) dumb() bool {
 // session joins our terminal to one in a machine. How the program in there ends
 // is not known.
 func (t *tool) session(ctx context.Context, s machineapi.Session) error {
-	if !t.target.Local() && t.target.Host != "" {
+	if !t.Target.Local() && t.Target.Host != "" {
 		return fmt.Errorf("%s is for machines of this host only", s.Mode)
 	}
 	return t.allowed(ctx, func(d daemon) (err error) {

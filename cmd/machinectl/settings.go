@@ -27,7 +27,7 @@ var errNoSettings = errors.New("there are no settings")
 // settingsHere refuses what has no settings files on this host.
 func (t *tool) settingsHere() error {
 	switch {
-	case !t.target.Local():
+	case !t.Target.Local():
 		return errors.New("settings can only be seen and changed on this host")
 	case t.runner == runnerVM:
 		return errors.New("there are no settings files for virtual machines")

@@ -24,7 +24,7 @@ const booted = "/run/systemd/system"
 
 // hasUnits says whether a service manager starts the machines of the target.
 func (t *tool) hasUnits() bool {
-	if !t.target.Local() {
+	if !t.Target.Local() {
 		return true
 	}
 	info, err := os.Lstat(booted)

@@ -38,7 +38,7 @@ func (t *tool) statusContext() statusContext {
 		zone: time.Local, now: time.Now(),
 		comm: func(int) string { return "" }, link: func(int) string { return "" },
 	}
-	if t.target.Local() {
+	if t.Target.Local() {
 		c.comm, c.link = processName, linkName
 	}
 	return c

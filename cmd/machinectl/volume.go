@@ -103,8 +103,8 @@ func (t *tool) bindVolume(ctx context.Context, args []string) error {
 	if err != nil {
 		return &cli.UsageError{Text: fmt.Sprintf("Invalid volume: %v.", err)}
 	}
-	v.Interactive = !t.noAskPassword
-	return t.asking(ctx, func() error {
+	v.Interactive = !t.NoAskPassword
+	return t.Asking(ctx, func() error {
 		return t.mustControl(ctx, args[0], func(i *machineapi.Instance) (err error) {
 			path, err := t.runtimePath(filepath.Join(providersDir, v.provider))
 			if err != nil {
@@ -144,7 +144,7 @@ func (t *tool) mustControl(ctx context.Context, name string, do func(*machineapi
 
 // runtimePath is a path below the runtime directory of the target.
 func (t *tool) runtimePath(path string) (string, error) {
-	socket, err := t.target.Runtime(machineapi.Socket)
+	socket, err := t.Target.Runtime(machineapi.Socket)
 	if err != nil {
 		return "", err
 	}

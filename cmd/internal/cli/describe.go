@@ -36,10 +36,13 @@ type VerbDescription struct {
 }
 
 // DescribeOption reads an option as it stands in a help text: "-h --help",
-// "--json=FORMAT".
+// "--json=FORMAT", "-P NAME".
 func DescribeOption(what, help string) OptionDescription {
 	names, metavar, takes := strings.Cut(what, "=")
 	o := OptionDescription{Names: strings.Fields(names), Argument: "no_argument", Metavar: metavar, Help: help}
+	if len(o.Names) == 2 && !strings.HasPrefix(o.Names[1], "-") {
+		o.Names, o.Metavar, takes = o.Names[:1], o.Names[1], true
+	}
 	if takes {
 		o.Argument = "required_argument"
 	}
