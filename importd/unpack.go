@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"berth/importd/cage"
 	"berth/transfer"
 	"berth/transfer/compress"
+	"berth/transfer/disk"
 )
 
 // What the unpacker finds on its descriptors besides the bytes on standard
@@ -210,14 +212,38 @@ func (s *stage) unpack(ctx context.Context, job unpackJob) error {
 	case job.Kind.Tree():
 		return transfer.Unpack(ctx, os.Stdin, transfer.Tree(target, s.treeOptions(job)))
 	}
+	return s.unpackDisk(ctx, job, target)
+}
+
+func (s *stage) unpackDisk(ctx context.Context, job unpackJob, target *os.File) error {
 	switch {
 	case job.Stream:
 		return transfer.Unpack(ctx, os.Stdin, transfer.Stream(target, job.SizeMax, job.ZeroFill))
+	case isPlainDisk(os.Stdin, job) && copytree.CloneFile(os.Stdin, target) == nil:
+		return nil
 	case job.Plain:
 		return transfer.Unpack(ctx, os.Stdin, transfer.Plain(target, job.SizeMax))
 	}
 	scratch := os.NewFile(scratchFD, "conversion space beside "+job.Target)
 	return transfer.Unpack(ctx, os.Stdin, transfer.Disk(target, scratch, job.SizeMax))
+}
+
+// isPlainDisk says whether all of a file is a disk as it is to be, so that no byte of
+// it has to be moved where blocks can be shared.
+func isPlainDisk(f *os.File, job unpackJob) bool {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || info.Size() > job.SizeMax {
+		return false
+	}
+	if at, err := f.Seek(0, io.SeekCurrent); err != nil || at != 0 {
+		return false
+	}
+	prefix := make([]byte, max(compress.MagicLen, disk.PrefixLen))
+	n, err := f.ReadAt(prefix, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false
+	}
+	return compress.Detect(prefix[:n]) == compress.None && (job.Plain || !disk.IsQcow2(prefix[:n]))
 }
 
 func (s *stage) treeOptions(j unpackJob) transfer.TreeOptions {

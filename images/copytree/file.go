@@ -90,6 +90,15 @@ func copyUnsized(ctx context.Context, src, dst int) error {
 	}
 }
 
+// CloneFile has dst, which is empty, share all blocks of src. The file system of both must be able to; dst is as it was
+// otherwise, but for copy-on-write, which may be as with src.
+func CloneFile(src, dst *os.File) error {
+	if err := clone(int(src.Fd()), int(dst.Fd())); err != nil {
+		return fmt.Errorf("have %s share the blocks of %s: %w", dst.Name(), src.Name(), err)
+	}
+	return nil
+}
+
 func clone(src, dst int) error {
 	err := retry(func() error { return unix.IoctlFileClone(dst, src) })
 	if !errors.Is(err, unix.EINVAL) {
