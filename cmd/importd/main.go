@@ -47,16 +47,17 @@ func main() {
 }
 
 func run(args []string) error {
-	var introspect string
+	var introspect *string
 	program := daemon.Program{Name: "importd", Version: version}
 	o, done, err := program.ParseOptions(args, os.Stdout, "serve the images", func(flags *pflag.FlagSet) {
-		flags.StringVar(&introspect, "bus-introspect", "", "describe the D-Bus objects at `path`, or list them, and end")
+		flags.Func("bus-introspect", "describe the D-Bus objects at `path`, or list them, and end",
+			func(path string) error { introspect = &path; return nil })
 	})
 	if done || err != nil {
 		return err
 	}
-	if introspect != "" {
-		return importapi.Introspect(os.Stdout, introspect)
+	if introspect != nil {
+		return importapi.Introspect(os.Stdout, *introspect)
 	}
 	p, err := placeOf(o.User)
 	if err != nil {

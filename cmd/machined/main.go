@@ -37,10 +37,17 @@ func main() {
 }
 
 func run(args []string) error {
+	var introspect *string
 	program := daemon.Program{Name: "machined", Version: version}
-	o, done, err := program.ParseOptions(args, os.Stdout, "keep the machines", func(*pflag.FlagSet) {})
+	o, done, err := program.ParseOptions(args, os.Stdout, "keep the machines", func(flags *pflag.FlagSet) {
+		flags.Func("bus-introspect", "describe the D-Bus objects at `path`, or list them, and end",
+			func(path string) error { introspect = &path; return nil })
+	})
 	if done || err != nil {
 		return err
+	}
+	if introspect != nil {
+		return machineapi.Introspect(os.Stdout, *introspect)
 	}
 	p, err := placeOf(o.User)
 	if err != nil {

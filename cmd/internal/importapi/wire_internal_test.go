@@ -33,19 +33,35 @@ func words(description string) []string {
 	return strings.Fields(regexp.MustCompile(`[():,]`).ReplaceAllString(description, " $0 "))
 }
 
+// To the byte what the stock daemon says, in whose file the nodes are those of a bus
+// with a transfer on it.
 func TestIntrospectWithoutABus(t *testing.T) {
-	for path, want := range map[string]string{
-		"list":                     "/org/freedesktop/import1/transfer\torg.freedesktop.import1.Transfer\n",
-		string(managerPath):        `<method name="PullOci">`,
-		string(transfersPath):      `<signal name="ProgressUpdate">`,
-		string(bus.LogControlPath): `<property name="SyslogIdentifier"`,
+	nodes := regexp.MustCompile(` <node name=".*"/>\n`)
+	for path, want := range map[string]struct{ file, nodes string }{
+		string(managerPath):        {"testdata/dbus-import1-manager.xml", " <node name=\"transfer\"/>\n"},
+		string(transfersPath):      {"testdata/dbus-import1-transfer.xml", ""},
+		string(bus.LogControlPath): {"../bus/testdata/dbus-logcontrol1.xml", ""},
 	} {
+		text, err := os.ReadFile(want.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stock := strings.TrimSuffix(strings.TrimSpace(nodes.ReplaceAllString(string(text), "")), "</node>") + want.nodes + "</node>\n"
 		var out strings.Builder
-		if err := Introspect(&out, path); err != nil || !strings.Contains(out.String(), want) {
+		if err := Introspect(&out, path); err != nil || out.String() != stock {
 			t.Errorf("%s: %v\n%s", path, err, out.String())
 		}
 	}
-	if err := Introspect(io.Discard, "/nowhere"); err == nil {
-		t.Error("an object that is not there was described")
+	var out strings.Builder
+	list := "/org/freedesktop/import1\torg.freedesktop.import1.Manager\n" +
+		"/org/freedesktop/import1/transfer\torg.freedesktop.import1.Transfer\n" +
+		"/org/freedesktop/LogControl1\torg.freedesktop.LogControl1\n"
+	if err := Introspect(&out, "list"); err != nil || out.String() != list {
+		t.Errorf("list: %v\n%s", err, out.String())
+	}
+	for _, path := range []string{"/nowhere", "", "/"} {
+		if err := Introspect(io.Discard, path); err == nil {
+			t.Errorf("an object at %q was described", path)
+		}
 	}
 }
