@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
@@ -35,12 +36,54 @@ func read(disk *os.File, paths []string) (files map[string][]byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("find size of disk: %w", err)
 	}
-	where, err := partition.Root(disk, size)
+	where, err := partition.Find(disk, size)
 	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: it has %d bytes only", ErrUnreadable, size)
 	}
 	if err != nil {
 		return nil, err
+	}
+	root, err := open(disk, where.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, root.close()) }()
+	usr, err := open(disk, where.Usr)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, usr.close()) }()
+	if err := giveUpPrivileges(); err != nil {
+		return nil, err
+	}
+	files = map[string][]byte{}
+	for _, path := range paths {
+		// What is missing or planted there is none.
+		if data, err := readOf(root, usr, path); err == nil {
+			files[path] = data
+		}
+	}
+	return files, nil
+}
+
+// readOf reads a file of a system whose /usr may be a file system of its own.
+func readOf(root, usr *volume, path string) ([]byte, error) {
+	if below, ok := strings.CutPrefix(path, "usr/"); ok && usr != nil {
+		return inside.Read(usr.root, below)
+	}
+	if root == nil {
+		return nil, os.ErrNotExist
+	}
+	return inside.Read(root.root, path)
+}
+
+// volume is a file system of the disk.
+type volume struct{ loop, root *os.File }
+
+// open mounts a part of the disk; nil if there is no such part.
+func open(disk *os.File, where partition.Extent) (_ *volume, err error) {
+	if where.Size == 0 {
+		return nil, nil
 	}
 	kind, err := fileSystem(disk, where.Offset)
 	if err != nil {
@@ -50,23 +93,18 @@ func read(disk *os.File, paths []string) (files map[string][]byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, loop.Close()) }()
 	root, err := mount(kind, loop.Name())
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, loop.Close())
 	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	if err := giveUpPrivileges(); err != nil {
-		return nil, err
+	return &volume{loop, root}, nil
+}
+
+func (v *volume) close() error {
+	if v == nil {
+		return nil
 	}
-	files = map[string][]byte{}
-	for _, path := range paths {
-		// What is missing or planted there is none.
-		if data, err := inside.Read(root, path); err == nil {
-			files[path] = data
-		}
-	}
-	return files, nil
+	return errors.Join(v.root.Close(), v.loop.Close())
 }
 
 // limitResources keeps a process that lost its way from doing so for long.

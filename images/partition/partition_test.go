@@ -54,17 +54,54 @@ func TestRoot(t *testing.T) {
 	}
 }
 
+func TestFind(t *testing.T) {
+	const large = 4096
+	root := diskimage.Partition{Type: partition.RootType(), First: 4096, Last: 8191}
+	usr := diskimage.Partition{Type: partition.UsrType(), First: 8192, Last: 8193}
+	data := diskimage.Partition{Type: diskimage.Linux, First: 2048, Last: 2049}
+	at := func(sector, first, count int64) partition.Extent {
+		return partition.Extent{Offset: first * sector, Size: count * sector}
+	}
+	for name, c := range map[string]struct {
+		disk []byte
+		want partition.System
+	}{
+		"large sectors": {diskimage.GPTOf(large, root), partition.System{Root: at(large, 4096, 4096)}},
+		"sectors of 1K": {diskimage.GPTOf(1024, root), partition.System{Root: at(1024, 4096, 4096)}},
+		"usr only":      {diskimage.GPTOf(large, usr), partition.System{Usr: at(large, 8192, 2)}},
+		"both":          {diskimage.GPT(usr, root), partition.System{Root: at(512, 4096, 4096), Usr: at(512, 8192, 2)}},
+		"usr and data":  {diskimage.GPT(data, usr), partition.System{Root: at(512, 2048, 2), Usr: at(512, 8192, 2)}},
+		"usr and more":  {diskimage.GPT(data, data, usr), partition.System{Usr: at(512, 8192, 2)}},
+	} {
+		got, err := partition.Find(bytes.NewReader(c.disk), 1<<30)
+		if err != nil || got != c.want {
+			t.Errorf("%s: %+v, %v, want %+v", name, got, err, c.want)
+		}
+		where, err := partition.Root(bytes.NewReader(c.disk), 1<<30)
+		if where != c.want.Root || (err == nil) != (where.Size > 0) || err != nil && !errors.Is(err, partition.ErrNoRoot) {
+			t.Errorf("%s: root %+v, %v", name, where, err)
+		}
+	}
+	tooFar := diskimage.GPT(root, diskimage.Partition{Type: partition.UsrType(), First: 8192, Last: 1 << 40})
+	if got, err := partition.Find(bytes.NewReader(tooFar), 1<<30); !errors.Is(err, partition.ErrNoRoot) {
+		t.Errorf("/usr past the end: %+v, %v", got, err)
+	}
+}
+
 func FuzzRoot(f *testing.F) {
 	f.Add(diskimage.GPT(diskimage.Partition{Type: partition.RootType(), First: 4096, Last: 8191}), int64(1<<30))
 	f.Add(diskimage.GPT(diskimage.Partition{Type: diskimage.Linux, First: 1 << 63, Last: 1<<64 - 1}), int64(1))
 	f.Add(diskimage.MBR(0x83), int64(1<<30))
+	f.Add(diskimage.GPTOf(4096, diskimage.Partition{Type: partition.UsrType(), First: 4096, Last: 8191}), int64(1<<30))
 	f.Fuzz(func(t *testing.T, disk []byte, size int64) {
-		got, err := partition.Root(bytes.NewReader(disk), max(size, 0))
+		found, err := partition.Find(bytes.NewReader(disk), max(size, 0))
 		if err != nil {
 			return
 		}
-		if got.Offset < 0 || got.Size < 0 || got.Offset > size-got.Size && size > 0 {
-			t.Errorf("%+v on a disk of %d bytes", got, size)
+		for _, got := range []partition.Extent{found.Root, found.Usr} {
+			if got.Offset < 0 || got.Size < 0 || got.Offset > size-got.Size && size > 0 {
+				t.Errorf("%+v on a disk of %d bytes", found, size)
+			}
 		}
 	})
 }
