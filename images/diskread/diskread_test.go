@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == diskread.Name {
 		os.Exit(diskread.Main())
 	}
+	// With the race detector a process sleeps for a second before it exits.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }
 

@@ -30,6 +30,8 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == name {
 		os.Exit(run())
 	}
+	// With the race detector a process sleeps for a second before it exits.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }
 
