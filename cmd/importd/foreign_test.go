@@ -264,10 +264,11 @@ func TestForeignDirect(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), own) {
 		t.Errorf("into a directory with another owner: %v\n%s", err, out)
 	}
-	broken := h.write("broken.tar", []byte("no archive at all"))
+	whole := foreignArchive(t, noise(1<<20)...)
+	broken := h.write("broken.tar", whole[:len(whole)/2])
 	h.must(os.Chmod(broken, 0o644))
 	if out, err := h.as("systemd-import", "--user", "--direct", "tar", broken, into+"2").CombinedOutput(); err == nil {
-		t.Errorf("no archive was taken:\n%s", out)
+		t.Errorf("half an archive was taken:\n%s", out)
 	}
 	if left := h.left(); fmt.Sprint(left) != "[direct]" {
 		t.Errorf("left behind: %q", left)
