@@ -2,13 +2,8 @@ package images
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"berth/images/foreign"
 )
@@ -32,13 +27,8 @@ const mstackMaxEntries = 4096
 // writable layer, root or bind, or the tmpfs that stands in where a stack has no
 // layer. A stack that cannot be read counts as read-only.
 func mstackWritable(path string) bool {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	names, err := entryNames(path)
 	if err != nil {
-		return false
-	}
-	defer f.Close()
-	names, err := f.Readdirnames(mstackMaxEntries)
-	if err != nil && !errors.Is(err, io.EOF) {
 		return false
 	}
 	layers := false

@@ -51,7 +51,9 @@ func (s *stage) write(ctx context.Context, image images.Image, source *os.File) 
 			return s.exportForeign(ctx, image, source)
 		}
 	}
-	if err := s.enterCage(cage.Rules{Read: []string{image.Path}, Capabilities: exportCapabilities}); err != nil {
+	// By its descriptor: what was mounted for this has no path.
+	readable := fmt.Sprintf("/proc/self/fd/%d", source.Fd())
+	if err := s.enterCage(cage.Rules{Read: []string{readable}, Capabilities: exportCapabilities}); err != nil {
 		return err
 	}
 	if s.Request.Kind.Tree() {
@@ -85,6 +87,8 @@ func (s *stage) openImage(image images.Image) (*os.File, error) {
 	flags := unix.O_RDONLY | unix.O_CLOEXEC
 	isTree := image.Type == images.TypeDirectory || image.Type == images.TypeSubvolume
 	switch {
+	case s.Request.Kind.Tree() && image.Type == images.TypeMstack:
+		return openStack(image)
 	case s.Request.Kind.Tree() && !isTree:
 		return nil, fmt.Errorf("image %q is of type %s, which cannot be exported as tar: %w", image.Name, image.Type, unix.ENOTDIR)
 	case !s.Request.Kind.Tree() && image.Type != images.TypeRaw && image.Type != images.TypeBlock:
