@@ -7,6 +7,8 @@
 // whole. What follows the last member must be nothing, or zero bytes where the
 // format allows padding (xz, in fours) or archive pipelines add it (gzip).
 //
+// gzip is decoded by [berth/transfer/compress/inflate].
+//
 // bzip2 is decoded and encoded on two cores: its blocks can be found without
 // decoding them, and a file may have a stream for each.
 //
