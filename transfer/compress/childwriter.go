@@ -36,6 +36,9 @@ func startWriter(ctx context.Context, w io.Writer, path string, args ...string) 
 	err = cmd.Start()
 	_ = stdin.Close() // the child has its own
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // not that no program is started any more
+		}
 		return nil, errors.Join(fmt.Errorf("start %s: %w", path, err), in.Close())
 	}
 	return &childWriter{
