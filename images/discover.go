@@ -19,6 +19,8 @@ type place struct {
 	dir    string // resolved
 	file   *os.File
 	vendor func(path string) bool
+	births *births
+	mounts mounts
 }
 
 // open opens a search directory; nil without error when there is none.
@@ -37,7 +39,7 @@ func (s *Store) open(c Class, dir string) (*place, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open image directory: %w", err)
 	}
-	return &place{class: c, dir: resolved, file: file, vendor: s.places.vendor}, nil
+	return &place{class: c, dir: resolved, file: file, vendor: s.places.vendor, births: &s.births, mounts: mounts{}}, nil
 }
 
 // candidate is one reading of one file name.
@@ -55,7 +57,7 @@ func (p *place) list(ctx context.Context) ([]Image, error) {
 		return nil, fmt.Errorf("list image directory: %w", err)
 	}
 	all := candidates(p.class, files)
-	var out []Image
+	out := make([]Image, 0, len(all))
 	for _, c := range all {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -125,14 +127,14 @@ func (p *place) inspect(c candidate) (Image, error) {
 // image turns an entry into an image.
 func (p *place) image(name string, e entry) (Image, error) {
 	img := Image{
-		Name: name, Class: p.class, Path: e.path, Entry: filepath.Join(p.dir, e.file), Type: e.imageType(),
+		Name: name, Class: p.class, Path: e.path, Entry: e.full, Type: e.imageType(),
 		Usage: Unknown, UsageExclusive: Unknown, Limit: Unknown, LimitExclusive: Unknown,
 	}
 	img.vendor = p.vendor(img.Path)
 	if err := backendOf(img.Type).facts(e, &img); err != nil {
 		return Image{}, fmt.Errorf("read image %s: %w", img.Entry, err)
 	}
-	if img.Hidden() || img.Vendor() || img.Host() || e.onReadOnlyFS() {
+	if img.Hidden() || img.Vendor() || img.Host() || p.mounts.readOnly(e) {
 		img.ReadOnly = true
 	}
 	return img, nil

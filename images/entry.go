@@ -16,13 +16,17 @@ const subvolumeInode = 256
 // entry is a directory entry and what it leads to.
 type entry struct {
 	file string // in its directory
+	full string // with its directory
 	path string // resolved
 	stat unix.Statx_t
+	// births remembers creation times.
+	births *births
 }
 
 // stat reads an entry, through symlinks; errNoImage when nothing is there.
 func (p *place) stat(file string) (entry, error) {
-	e := entry{file: file, path: filepath.Join(p.dir, file)}
+	full := filepath.Join(p.dir, file)
+	e := entry{file: file, full: full, path: full, births: p.births}
 	err := statx(int(p.file.Fd()), file, &e.stat)
 	if err == nil && e.stat.Mode&unix.S_IFMT == unix.S_IFLNK {
 		e.path, err = filepath.EvalSymlinks(e.path)
@@ -34,13 +38,13 @@ func (p *place) stat(file string) (entry, error) {
 		return e, errNoImage
 	}
 	if err != nil {
-		return e, fmt.Errorf("look at %s: %w", filepath.Join(p.dir, file), err)
+		return e, fmt.Errorf("look at %s: %w", full, err)
 	}
 	return e, nil
 }
 
 func statx(dir int, path string, out *unix.Statx_t) error {
-	return unix.Statx(dir, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_BASIC_STATS|unix.STATX_BTIME, out)
+	return unix.Statx(dir, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_BASIC_STATS|unix.STATX_BTIME|unix.STATX_MNT_ID, out)
 }
 
 // imageType tells the type from the inode. Only the top of a btrfs subvolume
@@ -63,7 +67,7 @@ func (e entry) imageType() Type {
 
 // created is the time of birth: what the file system says, or an earlier time
 // that a copy has kept.
-func (e entry) created() time.Time { return earlier(birth(&e.stat), createdAttr(e.path)) }
+func (e entry) created() time.Time { return earlier(birth(&e.stat), e.births.attribute(e)) }
 
 // birth is when an inode was made, zero where the file system does not know.
 func birth(st *unix.Statx_t) time.Time {
@@ -82,11 +86,6 @@ func earlier(birth, kept time.Time) time.Time {
 }
 
 func (e entry) immutable() bool { return e.stat.Attributes&unix.STATX_ATTR_IMMUTABLE != 0 }
-
-// onReadOnlyFS asks the kernel, as a mount option does not show in an inode.
-func (e entry) onReadOnlyFS() bool {
-	return errors.Is(unix.Access(e.path, unix.W_OK), unix.EROFS)
-}
 
 func isBtrfs(path string) bool {
 	var fs unix.Statfs_t

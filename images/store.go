@@ -10,12 +10,14 @@ import (
 	"berth/images/foreign"
 )
 
-// Store reads and changes the images in a set of [Locations]. It keeps no
-// state: two stores, or a store and a stock daemon, may work side by side.
+// Store reads and changes the images in a set of [Locations]. What it remembers is
+// true only as long as the file system says so: two stores, or a store and a stock
+// daemon, may work side by side.
 type Store struct {
 	places Locations
 	disks  DiskReader
 	trees  *foreign.User
+	births births
 }
 
 // NewStore returns a store over the given places.
@@ -54,6 +56,7 @@ func (s *Store) listClass(ctx context.Context, c Class) ([]Image, error) {
 		if err != nil {
 			return nil, err
 		}
+		out = slices.Grow(out, len(found))
 		for _, img := range found {
 			if !seen[img.Name] {
 				seen[img.Name] = true

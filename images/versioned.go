@@ -33,7 +33,7 @@ func (p *place) pick(c candidate, dir entry) (_ Image, err error) {
 	if err != nil {
 		return Image{}, fmt.Errorf("read versioned image: %w", err)
 	}
-	inner := &place{class: p.class, dir: dir.path, file: file, vendor: p.vendor}
+	inner := &place{class: p.class, dir: dir.path, file: file, vendor: p.vendor, births: p.births, mounts: p.mounts}
 	for _, v := range sortVersions(c.name, c.form, files) {
 		e, err := inner.stat(v.file)
 		if err != nil || !c.form.allowsVersion(e.stat.Mode) {

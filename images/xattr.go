@@ -27,16 +27,17 @@ func getXattr(path, name string) ([]byte, error) {
 	return buf[:n], nil
 }
 
-// createdAttr is the creation time that the attribute remembers, zero if none.
-func createdAttr(path string) time.Time {
-	value, err := getXattr(path, xattrCreated)
+// readCreated is the creation time that the attribute of an entry itself remembers.
+func readCreated(path string) (time.Time, error) {
+	value := make([]byte, 9) // one more than there may be
+	n, err := unix.Lgetxattr(path, xattrCreated, value)
 	if err != nil {
-		return time.Time{}
+		return time.Time{}, err
 	}
-	return parseCreated(value)
+	return parseCreated(value[:n]), nil
 }
 
-// createdOf is createdAttr of an open file.
+// createdOf is readCreated of an open file, zero if there is none.
 func createdOf(f *os.File) time.Time {
 	value := make([]byte, 9) // one more than there may be
 	n, err := unix.Fgetxattr(int(f.Fd()), xattrCreated, value)
