@@ -126,7 +126,7 @@ func TestDeadMachineBlocksNoName(t *testing.T) {
 		w := newWorld(t, units, time.Hour)
 		rest, leader := lingering(t, units, w), shell(t, obey)
 		// Who only asks takes nothing away.
-		err := w.CheckRegistration(machined.Caller{UID: 4711}, machined.Registration{
+		_, err := w.CheckRegistration(machined.Caller{UID: 4711}, machined.Registration{
 			Name: "foo", Class: machined.ClassVM, Leader: machined.ProcessRef{ProcessID: leader.ProcessID},
 		})
 		if err != nil {

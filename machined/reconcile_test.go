@@ -1,7 +1,9 @@
 package machined
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,7 +94,14 @@ func TestRestartSurvivesBrokenFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	var log bytes.Buffer
+	config.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	m := testManager(t, config)
+	for _, name := range []string{"broken", "empty"} {
+		if !strings.Contains(log.String(), filepath.Join(config.StateDir, ".corrupt-"+name)) {
+			t.Errorf("%s is not reported: %s", name, &log)
+		}
+	}
 	if _, err := m.Find("good"); err != nil {
 		t.Error(err)
 	}

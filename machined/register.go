@@ -42,22 +42,24 @@ func (m *Manager) Register(ctx context.Context, caller Caller, r Registration) (
 }
 
 // CheckRegistration returns what Register would refuse to whoever asks, so that
-// nobody is asked for a password in vain.
-func (m *Manager) CheckRegistration(caller Caller, r Registration) error {
+// nobody is asked for a password in vain. The registration that it returns is of
+// the very process that has the leader's PID now, should another have it later.
+func (m *Manager) CheckRegistration(caller Caller, r Registration) (Registration, error) {
 	if err := r.validate(); err != nil {
-		return fmt.Errorf("register machine: %w", err)
+		return r, fmt.Errorf("register machine: %w", err)
 	}
 	leader, err := openLeader(caller, r.Leader)
 	if err == nil {
+		r.Leader.ProcessID = leader.ProcessID
 		err = leader.Close()
 	}
 	if err == nil {
 		err = m.checkFree(r.Name)
 	}
 	if err != nil {
-		return fmt.Errorf("register machine %s: %w", r.Name, err)
+		return r, fmt.Errorf("register machine %s: %w", r.Name, err)
 	}
-	return nil
+	return r, nil
 }
 
 // Ids of messages in the journal, those of the stock daemon.

@@ -167,7 +167,8 @@ func setPIDFD(r *machined.Registration, pidfd dbus.UnixFD) error {
 func (b *Bus) register(ctx context.Context, call *bus.Call, action string, r machined.Registration) (dbus.ObjectPath, error) {
 	r.AllocateUnit = action == actionCreateMachine
 	caller := busCaller(call)
-	if err := b.Manager.CheckRegistration(caller, r); err != nil {
+	r, err := b.Manager.CheckRegistration(caller, r)
+	if err != nil {
 		return "", busError(err)
 	}
 	about := map[string]string{"name": r.Name, "class": string(r.Class)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"berth/cmd/internal/machineapi"
@@ -19,7 +20,7 @@ import (
 type swapper struct {
 	t       *testing.T
 	manager *machined.Manager
-	second  *leader // of the other
+	second  atomic.Uint32 // leader of the other
 }
 
 var _ machineapi.Authorizer = (*swapper)(nil)
@@ -29,17 +30,17 @@ func (s *swapper) Check(ctx context.Context, _ polkit.Subject, _ string, _ map[s
 	if err := s.manager.Unregister(ctx, "foo"); err != nil {
 		s.t.Error(err)
 	}
-	s.register(s.second)
+	s.register(s.second.Load())
 	return nil
 }
 
 // owner is whose machine foo is: not the caller's, who is asked about therefore.
 const owner = 65534
 
-func (s *swapper) register(l *leader) {
+func (s *swapper) register(pid uint32) {
 	s.t.Helper()
 	_, err := s.manager.Register(s.t.Context(), machined.Caller{UID: owner}, machined.Registration{
-		Name: "foo", Class: machined.ClassContainer, Leader: machined.ProcessRef{ProcessID: machined.ProcessID{PID: int(l.pid())}},
+		Name: "foo", Class: machined.ClassContainer, Leader: machined.ProcessRef{ProcessID: machined.ProcessID{PID: int(pid)}},
 	})
 	if err != nil {
 		s.t.Error(err)
@@ -50,14 +51,15 @@ func (s *swapper) register(l *leader) {
 // done to the other.
 func (s *swapper) try(what string, call func()) {
 	s.t.Helper()
-	s.second = newLeader(s.t, owner)
-	s.register(newLeader(s.t, owner))
+	second := newLeader(s.t, owner)
+	s.second.Store(second.pid())
+	s.register(newLeader(s.t, owner).pid())
 	call()
 	m, err := s.manager.Find("foo")
-	if err != nil || m.Leader.PID != int(s.second.pid()) || m.State != machined.StateRunning {
+	if err != nil || m.Leader.PID != int(second.pid()) || m.State != machined.StateRunning {
 		s.t.Fatalf("%s: another machine was meant: %+v, %v", what, m, err)
 	}
-	if got := s.second.run("echo alive"); got != "alive" {
+	if got := second.run("echo alive"); got != "alive" {
 		s.t.Errorf("%s: the other leader says %q", what, got)
 	}
 	if err := s.manager.Unregister(s.t.Context(), "foo"); err != nil {

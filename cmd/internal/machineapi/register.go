@@ -38,7 +38,7 @@ func (s machines) register(ctx context.Context, call *varlink.Call) error {
 		return err
 	}
 	who := caller(call)
-	if err := s.Manager.CheckRegistration(who, r); err != nil {
+	if r, err = s.Manager.CheckRegistration(who, r); err != nil {
 		return in.fault(err)
 	}
 	action := actionRegisterMachine
