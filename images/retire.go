@@ -14,7 +14,7 @@ import (
 // retire deletes a tree. It is first renamed to a name that no listing shows,
 // under a flock that keeps a sweep from deleting beside us: a tree that is half
 // gone is never seen as an image, and a crash leaves only what a sweep removes.
-func retire(ctx context.Context, trees *foreign.User, parent *os.File, file string) error {
+func retire(ctx context.Context, trees *foreign.User, parent *os.File, file string) (err error) {
 	f, err := openEntry(parent, file)
 	if err != nil {
 		return err
@@ -26,6 +26,11 @@ func retire(ctx context.Context, trees *foreign.User, parent *os.File, file stri
 		}
 		return err
 	}
+	remove, done, err := remover(ctx, trees, parent, f)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
 	if err := liftImmutable(parent, file); err != nil {
 		return err
 	}
@@ -39,8 +44,32 @@ func retire(ctx context.Context, trees *foreign.User, parent *os.File, file stri
 	if err := parent.Sync(); err != nil {
 		return fmt.Errorf("sync image directory: %w", err)
 	}
-	if err := RemoveEntry(ctx, trees, parent, hidden); err != nil {
+	if err := remove(ctx, hidden); err != nil {
 		return fmt.Errorf("remove %s: %w", hidden, err)
 	}
 	return nil
+}
+
+// remover returns what removes a tree of that directory once it has another name. Where the host's services are needed
+// for that, it has them already: an image must not be lost from sight and stay on the disk because they are missing.
+func remover(ctx context.Context, trees *foreign.User, parent, tree *os.File) (remove func(ctx context.Context, name string) error, done func() error, err error) {
+	others, err := foreign.Tree(tree)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !others {
+		remove = func(ctx context.Context, name string) error { return RemoveEntry(ctx, trees, parent, name) }
+		return remove, func() error { return nil }, nil
+	}
+	empty, done, err := trees.Ready(ctx, tree)
+	if err != nil {
+		return nil, nil, err
+	}
+	remove = func(ctx context.Context, name string) error {
+		if err := empty(ctx); err != nil {
+			return err
+		}
+		return unix.Unlinkat(int(parent.Fd()), name, unix.AT_REMOVEDIR)
+	}
+	return remove, done, nil
 }

@@ -20,12 +20,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestForeign: the archives of a user become trees whose files have all their owners, in the foreign range, and back, on
-// each file system.
+// TestForeign is about the images of a user whose files belong to many.
 func TestForeign(t *testing.T) {
+	programs := userPrograms(t)
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T, programs string)
+	}{
+		{"trees", foreignTrees},
+		{"cancel", foreignCancel},
+		{"daemon is killed", foreignDaemonIsKilled},
+		{"direct", foreignDirect},
+		{"without services", foreignWithoutServices},
+		{"verbs", foreignVerbs},
+		{"verbs without services", foreignVerbsWithoutServices},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, programs) })
+	}
+}
+
+// foreignTrees: the archives of a user become trees whose files have all their owners, in the foreign range, and back, on
+// each file system.
+func foreignTrees(t *testing.T, programs string) {
 	for kind, home := range homes() {
 		t.Run(kind, func(t *testing.T) {
-			h := newUserHost(t, home, true)
+			h := newUserHost(t, programs, home, true)
 			defer h.daemon()()
 			archive := h.write("tree.tar", foreignArchive(t))
 			h.must(os.Chmod(archive, 0o644))
@@ -181,8 +200,8 @@ func (h *userHost) stalled() (ended chan error) {
 	return ended
 }
 
-// TestForeignCancel: a transfer that is canceled leaves nothing, and so does one whose worker is killed.
-func TestForeignCancel(t *testing.T) {
+// foreignCancel: a transfer that is canceled leaves nothing, and so does one whose worker is killed.
+func foreignCancel(t *testing.T, programs string) {
 	for what, end := range map[string]func(h *userHost){
 		"canceled": func(h *userHost) { h.tool("cancel-transfer", "1") },
 		"killed": func(h *userHost) {
@@ -201,7 +220,7 @@ func TestForeignCancel(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := newUserHost(t, homeOnTmpfs, true)
+			h := newUserHost(t, programs, homeOnTmpfs, true)
 			defer h.daemon()()
 			ended := h.stalled()
 			end(h)
@@ -215,9 +234,9 @@ func TestForeignCancel(t *testing.T) {
 	}
 }
 
-// TestForeignDaemonIsKilled: whatever is killed, the next daemon sweeps what is left.
-func TestForeignDaemonIsKilled(t *testing.T) {
-	h := newUserHost(t, homeOnTmpfs, true)
+// foreignDaemonIsKilled: whatever is killed, the next daemon sweeps what is left.
+func foreignDaemonIsKilled(t *testing.T, programs string) {
+	h := newUserHost(t, programs, homeOnTmpfs, true)
 	cmd := h.as("importd", "--user")
 	_ = startDaemon(t, cmd) // it is killed instead
 	ended := h.stalled()
@@ -242,11 +261,11 @@ func TestForeignDaemonIsKilled(t *testing.T) {
 	}
 }
 
-// TestForeignDirect: systemd-sysupdate of a user fills a directory of its own choice.
-func TestForeignDirect(t *testing.T) {
-	h := newUserHost(t, homeOnTmpfs, true)
+// foreignDirect: systemd-sysupdate of a user fills a directory of its own choice.
+func foreignDirect(t *testing.T, programs string) {
+	h := newUserHost(t, programs, homeOnTmpfs, true)
 	archive := h.write("tree.tar", foreignArchive(t))
-	h.must(os.Chmod(archive, 0o644), os.Symlink("importd", h.path("systemd-import")), os.MkdirAll(h.images, 0o755))
+	h.must(os.Chmod(archive, 0o644), os.MkdirAll(h.images, 0o755))
 	for dir := h.images; dir != h.home; dir = filepath.Dir(dir) {
 		h.must(os.Chown(dir, ownhost.User, ownhost.User))
 	}
@@ -275,9 +294,9 @@ func TestForeignDirect(t *testing.T) {
 	}
 }
 
-// TestForeignWithoutServices: an error says where nobody answers, and disk images work as ever.
-func TestForeignWithoutServices(t *testing.T) {
-	h := newUserHost(t, homeOnTmpfs, false)
+// foreignWithoutServices: an error says where nobody answers, and disk images work as ever.
+func foreignWithoutServices(t *testing.T, programs string) {
+	h := newUserHost(t, programs, homeOnTmpfs, false)
 	defer h.daemon()()
 	archive := h.write("tree.tar", foreignArchive(t))
 	h.must(os.Chmod(archive, 0o644))

@@ -3,6 +3,8 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,7 +33,21 @@ const limit = time.Minute
 // userHost is a host with the services for trees of many owners, and the home of a user.
 type userHost struct {
 	*bench
-	home, run, images string
+	programs, home, run, images string
+}
+
+// userPrograms builds what the tests of a user run.
+func userPrograms(t *testing.T) (dir string) {
+	t.Helper()
+	dir = newBench(t).dir
+	if err := ownhost.Build(t.Context(), dir, "importd", "importctl", "machined", "machinectl"); err != nil {
+		t.Fatal(err)
+	}
+	err := errors.Join(os.Chmod(dir, 0o755), os.Symlink("importd", filepath.Join(dir, "systemd-import")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // homes are the file systems that a home is tested on.
@@ -71,14 +87,11 @@ func homeOnTmpfs(t *testing.T) string {
 }
 
 // newUserHost starts the services unless a test is about their absence.
-func newUserHost(t *testing.T, home func(*testing.T) string, services bool) *userHost {
+func newUserHost(t *testing.T, programs string, home func(*testing.T) string, services bool) *userHost {
 	t.Helper()
 	b := newBench(t)
-	h := &userHost{bench: b, home: home(t), run: b.path("run")}
+	h := &userHost{bench: b, programs: programs, home: home(t), run: b.path("run")}
 	h.images = filepath.Join(h.home, ".local/state/machines")
-	if err := ownhost.Build(t.Context(), b.dir, "importd", "importctl"); err != nil {
-		t.Fatal(err)
-	}
 	h.must(os.Chmod(b.dir, 0o755), os.Mkdir(h.run, 0o700), os.Chown(h.run, ownhost.User, ownhost.User),
 		os.Chown(h.home, ownhost.User, ownhost.User), os.Chmod(h.home, 0o700))
 	ownhost.NeedNamespaces(t)
@@ -86,18 +99,25 @@ func newUserHost(t *testing.T, home func(*testing.T) string, services bool) *use
 		t.Skip("NOT TESTED: owners cannot be mapped here: ", err)
 	}
 	if services {
-		h.must(os.MkdirAll(filepath.Dir(nsresource.MountSocket), 0o755))
-		stop, err := standin.New().Start(t.Context(), nsresource.NamespaceSocket, nsresource.MountSocket)
-		h.must(err)
-		t.Cleanup(func() {
-			if err := stop(); err != nil {
-				t.Error(err)
-			}
-		})
+		t.Cleanup(h.services())
 	}
 	privatebus.StartAt(t, filepath.Join(h.run, "bus"))
 	t.Cleanup(h.nobodyLeft)
 	return h
+}
+
+// services starts the stand-ins, in the place of the services of a host.
+func (h *userHost) services() (stop func()) {
+	h.t.Helper()
+	h.must(os.MkdirAll(filepath.Dir(nsresource.MountSocket), 0o755))
+	// The context of a test ends before its cleanups.
+	end, err := standin.New().Start(context.Background(), nsresource.NamespaceSocket, nsresource.MountSocket)
+	h.must(err)
+	return func() {
+		if err := end(); err != nil {
+			h.t.Error(err)
+		}
+	}
 }
 
 func (h *userHost) must(errs ...error) {
@@ -111,7 +131,7 @@ func (h *userHost) must(errs ...error) {
 
 // as is a program that the user runs.
 func (h *userHost) as(program string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(h.t.Context(), h.path(program), args...)
+	cmd := exec.CommandContext(h.t.Context(), filepath.Join(h.programs, program), args...)
 	cmd.Env = append(os.Environ(), "HOME="+h.home, "XDG_RUNTIME_DIR="+h.run, "XDG_STATE_HOME=", "XDG_CONFIG_HOME=", "DBUS_SESSION_BUS_ADDRESS=")
 	cmd.Dir = h.home
 	cmd.SysProcAttr = ownhost.Credential()

@@ -64,6 +64,24 @@ func (u *User) Empty(ctx context.Context, tree *os.File) error {
 	return u.work(ctx, message{Verb: verbEmpty}, tree)
 }
 
+// Ready does all that it takes to empty a tree, but for that: what is missing shows before anything is changed. done must
+// be called.
+func (u *User) Ready(ctx context.Context, tree *os.File) (empty func(context.Context) error, done func() error, err error) {
+	if u == nil {
+		return nil, nil, ErrUnavailable
+	}
+	a, err := u.start(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	mount, err := a.Mount(ctx, tree)
+	if err != nil {
+		return nil, nil, errors.Join(err, a.end())
+	}
+	empty = func(ctx context.Context) error { return a.ask(ctx, message{Verb: verbEmpty}, []*os.File{mount}) }
+	return empty, func() error { return errors.Join(mount.Close(), a.end()) }, nil
+}
+
 // Copy copies what is in a tree, and its metadata, to another that is empty.
 func (u *User) Copy(ctx context.Context, from, to *os.File) error {
 	return u.work(ctx, message{Verb: verbCopy}, from, to)

@@ -104,6 +104,7 @@ func TestForeignWithoutServices(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	find(t, s, "image")
 }
 
 // TestForeignCopyIsCanceled: a copy ends with its context, and leaves nothing.
