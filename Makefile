@@ -37,6 +37,8 @@ test-unit: ## vet and the tests of all packages, with the race detector
 
 test-root: build ## whole programs on a plain host: real machines, real downloads
 	BERTH_BIN=$(CURDIR)/$(BIN) $(GO) run ./fixtures/testsum -count=1 -timeout 20m ./importd ./fixtures/...
+	@# Fifty clients at once for a minute, over each transport.
+	BERTH_HAMMER=1m $(GO) run ./fixtures/testsum -count=1 -timeout 20m -run Hammer ./cmd/internal/machineapi
 
 lint: ## gofumpt, vet, staticcheck, golangci-lint
 	@fixtures/lint.sh

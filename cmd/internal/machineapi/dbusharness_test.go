@@ -64,7 +64,9 @@ func newBusHost(t *testing.T, allowed ...string) *busHost {
 
 // newBusHostOver is newBusHost with another store of images, and somebody else
 // who decides what is allowed.
-func newBusHostOver(t *testing.T, store func(*images.Store) machined.ImageStore, auth machineapi.Authorizer) *busHost {
+func newBusHostOver(
+	t *testing.T, store func(*images.Store) machined.ImageStore, auth machineapi.Authorizer, change ...func(*machined.Config),
+) *busHost {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: acts for other users")
@@ -95,10 +97,14 @@ func newBusHostOver(t *testing.T, store func(*images.Store) machined.ImageStore,
 		t: t, pool: locations.Pool[images.ClassMachine], state: filepath.Join(dir, "machines"),
 		address: privatebus.StartAt(t, filepath.Join(dir, "bus")),
 	}
-	h.manager, err = machined.New(machined.Config{
+	config := machined.Config{
 		StateDir: h.state, RunDir: filepath.Join(dir, "run"), LogDir: filepath.Join(dir, "log"),
 		Units: units, Images: store(images.NewStore(locations)), Host: true,
-	})
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	h.manager, err = machined.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
