@@ -58,7 +58,7 @@ func (p *Process) target() nsenter.Target { return nsenter.Target{PID: p.PID, PI
 func (m *Manager) inside(ctx context.Context, name string) (Machine, *Process, error) {
 	if name == HostName && m.config.Host {
 		self, err := OpenProcess(os.Getpid())
-		return hostMachine(), self, err
+		return m.host.clone(), self, err
 	}
 	h, err := m.hold(ctx, name)
 	if err != nil {

@@ -8,7 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostMachine describes the host itself. What cannot be told stays zero.
+// hostMachine describes the host itself, as it is for as long as the daemon runs: the
+// clock is set now and then, and the time of the start is not to move with it. What
+// cannot be told stays zero.
 func hostMachine() Machine {
 	m := Machine{
 		Name: HostName, Class: ClassHost, Unit: "-.slice", RootDirectory: "/", Leader: ProcessID{PID: 1},

@@ -38,7 +38,7 @@ func (m *Manager) Changes() uint64 {
 // Find returns the machine of that name; [ErrNoSuchMachine].
 func (m *Manager) Find(name string) (Machine, error) {
 	if name == HostName && m.config.Host {
-		return hostMachine(), nil
+		return m.host.clone(), nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

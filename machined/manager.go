@@ -69,6 +69,7 @@ type Manager struct {
 	dir    stateDir
 	watch  *processWatch
 	events broadcaster
+	host   Machine // of [HostName]
 
 	mu       sync.Mutex
 	closed   bool
@@ -99,7 +100,7 @@ func New(config Config) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{
-		config: config, log: config.Logger, dir: dir, watch: watch, table: newTable(),
+		config: config, log: config.Logger, dir: dir, watch: watch, table: newTable(), host: hostMachine(),
 		reserved: map[string]struct{}{}, runs: map[string]*run{}, units: config.Units, operations: make(chan struct{}, maxOperations),
 		apart: apart.NewCrew(),
 	}
