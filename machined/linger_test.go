@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/fixtures/await"
 	"berth/machined"
 	"berth/machined/units/cgroup2"
 	"berth/machined/units/unitstest"
@@ -63,16 +64,13 @@ func lingering(t *testing.T, units machined.Units, w world) (rest *machined.Proc
 // awaitLinger waits until the end of foo's leader was noticed.
 func awaitLinger(t *testing.T, w world) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		_, err := w.OSRelease(t.Context(), "foo")
-		if errors.Is(err, machined.ErrNoSuchProcess) {
-			return
-		}
-		// A virtual machine cannot be looked into while it is alive either.
-		if !errors.Is(err, machined.ErrNotSupported) || time.Now().After(deadline) {
+	await.Until(t, patience, "the end of the leader to be noticed", func() bool {
+		err := w.Kill(t.Context(), "foo", machined.KillLeader, syscall.SIGCONT)
+		if errors.Is(err, machined.ErrNoSuchMachine) {
 			t.Fatalf("the machine does not stay: %v", err)
 		}
-	}
+		return errors.Is(err, machined.ErrNoSuchProcess)
+	})
 }
 
 func removed(name string) machined.Event {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/fixtures/await"
 	"berth/fixtures/guest/guesttest"
 	"berth/machined/nsenter"
 )
@@ -33,14 +34,22 @@ func expect(t *testing.T, terminal Terminal, text string) {
 		t.Fatal(err)
 	}
 	var seen strings.Builder
-	for b := make([]byte, 1); !strings.Contains(seen.String(), text); {
-		n, err := in.Read(b)
-		if errors.Is(err, unix.EIO) && time.Now().Before(deadline) {
-			time.Sleep(time.Millisecond) // hung up, as logins begin with
-		} else if err != nil {
-			t.Fatalf("terminal shows %q and not %q: %v", seen.String(), text, err)
+	b := make([]byte, 1)
+	shown := await.Met(time.Until(deadline), func() bool {
+		for !strings.Contains(seen.String(), text) {
+			n, err := in.Read(b)
+			if errors.Is(err, unix.EIO) {
+				return false // hung up, as logins begin with
+			}
+			if err != nil {
+				t.Fatalf("terminal shows %q and not %q: %v", seen.String(), text, err)
+			}
+			seen.Write(b[:n])
 		}
-		seen.Write(b[:max(n, 0)])
+		return true
+	})
+	if !shown {
+		t.Fatalf("terminal shows %q and not %q", seen.String(), text)
 	}
 }
 
@@ -124,14 +133,10 @@ func TestHangUpEndsShell(t *testing.T) {
 	if err := terminal.File.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		if out, _ := runIn(t, m, "grep -l '471[1]' /proc/[0-9]*/cmdline 2>/dev/null"); out == "" {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("the program goes on without its terminal")
-		}
-	}
+	await.Until(t, time.Minute, "the program to end without its terminal", func() bool {
+		out, _ := runIn(t, m, "grep -l '471[1]' /proc/[0-9]*/cmdline 2>/dev/null")
+		return out == ""
+	})
 }
 
 func TestSessionsOfSystemd(t *testing.T) {
@@ -163,15 +168,10 @@ func TestSessionsOfSystemd(t *testing.T) {
 // awaitBus waits until the machine's systemd answers on its bus.
 func awaitBus(t *testing.T, m registered) {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	await.Until(t, 5*time.Minute, "the machine to have a bus", func() bool {
 		_, result := runIn(t, m, "test -S /run/dbus/system_bus_socket && systemctl is-active dbus.service multi-user.target")
-		if result.ExitCode == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatal("the machine has no bus")
-		}
-	}
+		return result.ExitCode == 0
+	})
 }
 
 func TestSessionRefusals(t *testing.T) {

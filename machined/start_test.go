@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/fixtures/await"
 	"berth/images"
 	"berth/machined"
 	"berth/machined/runner"
@@ -118,19 +119,12 @@ func (l *launcher) isRemoved(t *testing.T) {
 func (l *launcher) awaitOutput(t *testing.T, want string) {
 	t.Helper()
 	path := filepath.Join(l.config.LogDir, "foo.log")
-	deadline := time.Now().Add(patience)
-	for {
+	await.Until(t, patience, "the last line to be "+want, func() bool {
 		text, err := os.ReadFile(path)
-		if err == nil && strings.HasSuffix(string(text), want+"\n") {
-			if err := os.Truncate(path, 0); err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("log %q, %v; want %q", text, err, want)
-		}
-		time.Sleep(time.Millisecond)
+		return err == nil && strings.HasSuffix(string(text), want+"\n")
+	})
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -144,13 +138,9 @@ func (l *launcher) kill(t *testing.T, whom machined.KillWhom, sig syscall.Signal
 // isOver waits until the name is free again and nothing has been left.
 func (l *launcher) isOver(t *testing.T, last machined.Machine) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for processExists(last.Supervisor.PID) || processExists(last.Leader.PID) {
-		if time.Now().After(deadline) {
-			t.Fatalf("processes %d and %d are still there", last.Supervisor.PID, last.Leader.PID)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	await.Until(t, patience, "both processes to end", func() bool {
+		return !processExists(last.Supervisor.PID) && !processExists(last.Leader.PID)
+	})
 	if entries, err := os.ReadDir(l.config.StateDir); err != nil || len(entries) != 0 {
 		t.Errorf("state files left: %v, %v", entries, err)
 	}
@@ -349,11 +339,14 @@ func TestStartGivesUpWithItsCaller(t *testing.T) {
 		l := newLauncher(t, units, "hang", "")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		hungUp := errors.New("hung up")
+		started := make(chan error, 1)
 		go func() {
-			l.awaitOutput(t, "hanging")
-			cancel(hungUp)
+			_, err := l.Start(ctx, machined.Caller{}, machined.StartRequest{Name: "foo"})
+			started <- err
 		}()
-		if _, err := l.Start(ctx, machined.Caller{}, machined.StartRequest{Name: "foo"}); !errors.Is(err, hungUp) {
+		l.awaitOutput(t, "hanging")
+		cancel(hungUp)
+		if err := <-started; !errors.Is(err, hungUp) {
 			t.Errorf("Start: %v", err)
 		}
 		image, err := l.Image(t.Context(), "foo")
@@ -425,22 +418,19 @@ func TestLogStaysShort(t *testing.T) {
 	l.isNew(t)
 	path := filepath.Join(l.config.LogDir, "foo.log")
 	// Lines of a burst may be lost while the log is cut, those of a calm may not.
-	await := func(what string, done func(log string) bool) string {
+	awaitLog := func(what string, done func(log string) bool) (log string) {
 		t.Helper()
-		for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		await.Until(t, patience, what, func() bool {
 			text, err := os.ReadFile(path)
-			if err == nil && done(string(text)) {
-				return string(text)
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: log of %d bytes, %v", what, len(text), err)
-			}
-		}
+			log = string(text)
+			return err == nil && done(log)
+		})
+		return log
 	}
-	await("cut", func(log string) bool { return len(log) > 0 && len(log) <= 4096 && !strings.Contains(log, "line 0\n") })
+	awaitLog("cut", func(log string) bool { return len(log) > 0 && len(log) <= 4096 && !strings.Contains(log, "line 0\n") })
 	for log := ""; !strings.HasSuffix(log, "late line\n"); {
 		l.kill(t, machined.KillLeader, syscall.SIGUSR1)
-		log = await("late line", func(log string) bool { return strings.HasSuffix(log, "\n") && len(log) <= 4096 })
+		log = awaitLog("late line", func(log string) bool { return strings.HasSuffix(log, "\n") && len(log) <= 4096 })
 		if !strings.HasPrefix(log, "line ") && !strings.HasPrefix(log, "late ") && !strings.HasPrefix(log, "guest ") && !strings.HasPrefix(log, "\n") {
 			t.Fatalf("the log begins within a line: %.40q", log)
 		}

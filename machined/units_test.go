@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/fixtures/await"
 	"berth/machined"
 	"berth/machined/units/cgroup2"
 	"berth/machined/units/unitstest"
@@ -70,16 +71,18 @@ func cgroups(t *testing.T) machined.Units {
 // the last process of each has ended.
 func awaitNoUnits(t *testing.T, slice string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		units, err := filepath.Glob(filepath.Join(slice, "*@*.service"))
+	var units []string
+	removed := await.Met(patience, func() bool {
+		services, err := filepath.Glob(filepath.Join(slice, "*@*.service"))
 		scopes, scopeErr := filepath.Glob(filepath.Join(slice, "*.scope"))
-		units, err = append(units, scopes...), errors.Join(err, scopeErr)
-		if err != nil || time.Now().After(deadline) {
-			t.Errorf("units %q are left, %v", units, err)
+		if err := errors.Join(err, scopeErr); err != nil {
+			t.Error(err)
 		}
-		if len(units) == 0 || t.Failed() {
-			return
-		}
+		units = slices.Concat(services, scopes)
+		return len(units) == 0
+	})
+	if !removed {
+		t.Errorf("units %q are left", units) // a test that has failed may have left them
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"go.uber.org/goleak"
 
+	"berth/fixtures/await"
 	"berth/fixtures/privatebus"
 	"berth/machined/busguard"
 )
@@ -157,7 +158,7 @@ func TestDescriptorsGoBothWays(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	await(t, "closed descriptors", func() bool {
+	await.Until(t, time.Minute, "closed descriptors", func() bool {
 		closeSent()
 		return openFDs(t) <= before
 	})
@@ -256,7 +257,7 @@ func TestEnds(t *testing.T) {
 	if err := gone.Close(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the bus to notice", func() bool {
+	await.Until(t, time.Minute, "the bus to notice", func() bool {
 		var there bool
 		err := other.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, unique).Store(&there)
 		return err == nil && !there
@@ -266,7 +267,7 @@ func TestEnds(t *testing.T) {
 	conn.guard.Close()
 	gone.guard.Close()
 	<-other.Context().Done()
-	await(t, "closed descriptors", func() bool { return openFDs(t) <= before })
+	await.Until(t, time.Minute, "closed descriptors", func() bool { return openFDs(t) <= before })
 }
 
 // What was sent before the end goes out.
@@ -343,16 +344,6 @@ func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
-}
-
-func await(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !met(); {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
 }
 
 func openFDs(t *testing.T) int {

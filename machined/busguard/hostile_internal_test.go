@@ -16,6 +16,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"berth/fixtures/await"
 )
 
 // strange gives a guard and the end of a bus that does what the test does.
@@ -316,11 +318,14 @@ func awaitTaken(t *testing.T, conn *net.UnixConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for queued := 1; queued > 0; time.Sleep(time.Millisecond) {
-		if err := raw.Control(func(fd uintptr) { queued, err = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) }); err != nil {
+	await.Until(t, time.Minute, "everything to be read", func() bool {
+		queued := -1
+		controlErr := raw.Control(func(fd uintptr) { queued, err = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) })
+		if err := errors.Join(err, controlErr); err != nil {
 			t.Fatal(err)
 		}
-	}
+		return queued == 0
+	})
 }
 
 func TestEndlessLine(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/fixtures/await"
 	"berth/fixtures/diskimage"
 	"berth/fixtures/guest/guesttest"
 )
@@ -73,13 +74,8 @@ func checkNothingLeft(t *testing.T, spec Spec) {
 
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !done() {
-		if time.Now().After(deadline) {
-			t.Errorf("waited in vain for %s", what)
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+	if !await.Met(time.Minute, done) {
+		t.Errorf("waited in vain for %s", what) // others look at what is left
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"berth/fixtures/await"
 	"berth/machined"
 	"berth/machined/units/unitstest"
 )
@@ -38,12 +39,13 @@ func testBase(t *testing.T) string {
 			t.Error(err)
 		}
 		var err error
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-			if err = removeTree(dir); err == nil {
-				return
-			}
+		removed := await.Met(time.Minute, func() bool {
+			err = removeTree(dir)
+			return err == nil
+		})
+		if !removed {
+			t.Error(err)
 		}
-		t.Error(err)
 	})
 	return filepath.Join(tree.Root, filepath.Base(dir))
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"berth/fixtures/await"
 	"berth/fixtures/privatebus"
 	"berth/machined"
 	"berth/machined/units/unitstest"
@@ -69,16 +70,6 @@ func open(t *testing.T, address string) *Backend {
 		}
 	})
 	return b
-}
-
-// await waits until something has happened.
-func await(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !met(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 func sleeper(t *testing.T) *machined.Process {
@@ -157,7 +148,7 @@ func TestScopeProperties(t *testing.T) {
 	}
 	killNow(t, p)
 	wantEnd(t, names)
-	await(t, "the reference to be given back", func() bool { return f.called("UnrefUnit") == 1 })
+	await.Until(t, time.Minute, "the reference to be given back", func() bool { return f.called("UnrefUnit") == 1 })
 }
 
 func TestPropertiesThatCannotBe(t *testing.T) {
@@ -249,7 +240,7 @@ func TestServiceManagerExecutesItself(t *testing.T) {
 		_, err := b.StartScope(context.WithoutCancel(t.Context()), machined.Scope{Unit: testScope, Leader: next})
 		done <- err
 	}()
-	await(t, "the call", func() bool {
+	await.Until(t, time.Minute, "the call", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return len(b.jobs.waiting) == 1 && f.called("StartTransientUnit") > before

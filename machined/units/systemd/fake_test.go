@@ -11,9 +11,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 
+	"berth/fixtures/await"
 	"berth/machined"
 	"berth/machined/units/cgroup2"
 )
@@ -57,7 +59,7 @@ func newStandIn(t *testing.T, address string) *standIn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		await(t, "the end of all units", func() bool {
+		await.Until(t, time.Minute, "the end of all units", func() bool {
 			return os.Remove(filepath.Join(dir, slice)) == nil && os.Remove(dir) == nil
 		})
 		if err := f.groups.Close(); err != nil {

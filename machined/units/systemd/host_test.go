@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
+	"berth/fixtures/await"
 	"berth/fixtures/testhost"
 	"berth/fixtures/testhost/hosttest"
 	"berth/machined"
@@ -49,7 +51,7 @@ func TestRealServiceManager(t *testing.T) {
 		b := open(t, "unix:path=/run/dbus/system_bus_socket")
 		// The next one would adopt what the service manager has not seen end.
 		t.Cleanup(func() {
-			await(t, "the end of all units", func() bool {
+			await.Until(t, time.Minute, "the end of all units", func() bool {
 				b.mu.Lock()
 				defer b.mu.Unlock()
 				return len(b.byName) == 0
