@@ -30,6 +30,18 @@ type ExecRequest struct {
 	Stdin, Stdout, Stderr *os.File
 }
 
+// Commands runs commands in machines, with the contract of [nsenter.Exec].
+type Commands interface {
+	Exec(ctx context.Context, t nsenter.Target, spec nsenter.Spec) (nsenter.Result, error)
+}
+
+// children runs them from this process.
+type children struct{}
+
+func (children) Exec(ctx context.Context, t nsenter.Target, spec nsenter.Spec) (nsenter.Result, error) {
+	return nsenter.Exec(ctx, t, spec)
+}
+
 // ExecResult is how the command ended.
 type ExecResult struct {
 	// ExitCode is the exit status, or 128 + Signal.
@@ -48,7 +60,7 @@ func (m *Manager) Exec(ctx context.Context, name string, request ExecRequest) (r
 		if err := machine.safeToEnter(t); err != nil {
 			return err
 		}
-		got, err := nsenter.Exec(ctx, t, nsenter.Spec{
+		got, err := m.config.Commands.Exec(ctx, t, nsenter.Spec{
 			Argv: request.Argv, Env: request.Env, User: request.User, Dir: request.Dir,
 			Stdin: request.Stdin, Stdout: request.Stdout, Stderr: request.Stderr,
 		})

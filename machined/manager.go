@@ -30,9 +30,12 @@ type Config struct {
 	StopGrace time.Duration
 	// Units is the backend that groups processes, nil if this host has none. The
 	// Manager does not close it.
-	Units  Units
-	Images ImageStore    // nil: no image verbs and no Start
-	Runner runner.Runner // nil: no Start
+	Units Units
+	// Commands runs commands in machines; default in the machine's control group, as
+	// children of this process.
+	Commands Commands
+	Images   ImageStore    // nil: no image verbs and no Start
+	Runner   runner.Runner // nil: no Start
 	// Host adds the machine ".host".
 	Host   bool
 	Logger *slog.Logger
@@ -47,6 +50,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.LogDir, "/run/berth/log")
 	setDefault(&c.LogSize, 1<<20)
 	setDefault(&c.StopGrace, 15*time.Second)
+	if c.Commands == nil {
+		c.Commands = children{}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

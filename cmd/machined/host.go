@@ -12,6 +12,7 @@ import (
 	"berth/images/diskread"
 	"berth/images/foreign"
 	"berth/machined"
+	"berth/machined/outside"
 	"berth/machined/runner"
 	"berth/machined/units/cgroup2"
 	"berth/machined/units/systemd"
@@ -39,7 +40,13 @@ func openHost(ctx context.Context, p place, log *slog.Logger) (_ *host, err erro
 		return nil, err
 	}
 	config.Units = h.units
-	if _, ok := h.units.(machined.ImageStarter); !ok && !p.user {
+	switch _, ok := h.units.(machined.ImageStarter); {
+	case ok && !p.user:
+		// The service manager has put this daemon into a sandbox.
+		if config.Commands, err = outside.New(h.units); err != nil {
+			return nil, errors.Join(err, h.closeUnits())
+		}
+	case !ok && !p.user:
 		nspawn, err := runner.FindNspawn()
 		if err != nil {
 			log.Info("machines cannot be started here", "error", err)

@@ -14,6 +14,7 @@ import (
 	"berth/images/diskread"
 	"berth/images/foreign"
 	"berth/machined/apart"
+	"berth/machined/outside"
 
 	"github.com/spf13/pflag"
 )
@@ -29,6 +30,8 @@ func main() {
 		os.Exit(apart.Main())
 	case foreign.Name:
 		os.Exit(foreign.Main())
+	case outside.Name:
+		os.Exit(outside.Main())
 	}
 	if err := run(os.Args); err != nil {
 		fmt.Fprintf(os.Stderr, "machined: %v\n", err)

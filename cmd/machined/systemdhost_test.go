@@ -96,13 +96,18 @@ func TestOnASystemdHost(t *testing.T) {
 	takeSteps(t, hosttest.Boot(t, testhost.Sid), helpers, steps)
 }
 
-func takeSteps(t *testing.T, h *testhost.Host, helpers string, steps []step) {
+func build(t *testing.T, program, path string) {
 	t.Helper()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", h.Path("/var/tmp/machined"), ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, program)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+}
+
+func takeSteps(t *testing.T, h *testhost.Host, helpers string, steps []step) {
+	t.Helper()
+	build(t, ".", h.Path("/var/tmp/machined"))
 	for _, s := range steps {
 		run := h.Unit
 		if s.outside {

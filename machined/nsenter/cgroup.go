@@ -14,18 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroup is the control group of one command, a child of the leader's. It is
-// what lets a command be killed with everything it started.
+// cgroup is the control group of one command, a child of the leader's or of the
+// caller's. It is what lets a command be killed with everything it started.
 type cgroup struct {
 	path string
 	dir  *os.File
+	heir string // the leader's, for what a command leaves behind; "" if that ends with it
 }
 
-// newCgroup makes a control group below the leader's; nil where the host has no
-// cgroup v2 or where the leader is not in a group of its own. The leader's is a
-// leaf even in a guest that manages its own tree, and it is safe to add to,
-// because nobody can have switched controllers on in a group that has members.
-func (t Target) newCgroup() (*cgroup, error) {
+// newCgroup makes a control group below the leader's, or the caller's own if that
+// is its unit; nil where the host has no cgroup v2, where the leader is not in a
+// group of its own, or where a plain user may make none. The leader's is a leaf
+// even in a guest that manages its own tree, and it is safe to add to, because
+// nobody can have switched controllers on in a group that has members.
+func (t Target) newCgroup(ownUnit bool) (*cgroup, error) {
 	its, err := unifiedPath(t.proc("cgroup"))
 	if err != nil {
 		return nil, t.cause(err)
@@ -44,15 +46,26 @@ func (t Target) newCgroup() (*cgroup, error) {
 	if mount == "" || its == "" || its == "/" || its == own || strings.HasPrefix(its, "/../") {
 		return nil, nil
 	}
-	path := filepath.Join(mount, its, "exec-"+strings.ToLower(rand.Text()[:16]))
-	if err := os.Mkdir(path, 0o755); err != nil {
+	heir := filepath.Join(mount, its)
+	path := filepath.Join(heir, "exec-"+strings.ToLower(rand.Text()[:16]))
+	if ownUnit {
+		path = filepath.Join(mount, own, "command")
+	}
+	if t.PID == 1 {
+		heir = "" // the host's init: nobody would ever end it there
+	}
+	err = os.Mkdir(path, 0o755)
+	if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make control group of command: %w", err)
 	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, errors.Join(&os.PathError{Op: "open control group", Path: path, Err: err}, os.Remove(path))
 	}
-	return &cgroup{path: path, dir: os.NewFile(uintptr(fd), path)}, nil
+	return &cgroup{path: path, dir: os.NewFile(uintptr(fd), path), heir: heir}, nil
 }
 
 // kill sends SIGKILL to every member, present and forking.
@@ -97,6 +110,9 @@ func (c *cgroup) release() error {
 
 // handOver moves the members to the leader's group.
 func (c *cgroup) handOver() error {
+	if c.heir == "" {
+		return c.kill()
+	}
 	members, err := os.ReadFile(filepath.Join(c.path, "cgroup.procs"))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 		return nil
@@ -104,7 +120,7 @@ func (c *cgroup) handOver() error {
 	if err != nil {
 		return fmt.Errorf("list control group of command: %w", err)
 	}
-	up := filepath.Join(filepath.Dir(c.path), "cgroup.procs")
+	up := filepath.Join(c.heir, "cgroup.procs")
 	for pid := range strings.FieldsSeq(string(members)) {
 		err := os.WriteFile(up, []byte(pid), 0)
 		if err != nil && !errors.Is(err, unix.ESRCH) {

@@ -44,6 +44,9 @@ type Spec struct {
 	Program string
 	// Terminal makes Stdin, a terminal, the controlling one of the session.
 	Terminal bool
+	// OwnUnit says that the caller is alone in a unit of a service manager, whose end
+	// is to end the command too: then its control group is made below the caller's.
+	OwnUnit bool
 	// Started, if set, is called once the command runs.
 	Started func()
 }
@@ -57,7 +60,7 @@ type Result struct {
 }
 
 // Exec runs a command in all namespaces of the target, below its root, in a
-// control group of its own beside the leader, and waits until the command
+// control group of its own beside the leader (or see OwnUnit), and waits until the command
 // itself has ended: children that it leaves behind, with its output still open,
 // live on in the machine. The command has the user's ids and groups and never
 // more capabilities than the leader's bounding set, leads a session, and holds no descriptor but the three of the Spec.

@@ -99,7 +99,7 @@ func prepare(t Target, spec Spec) (_ *plan, err error) {
 	if err := p.setProgram(spec, user); err != nil {
 		return nil, err
 	}
-	return p, p.setCgroup()
+	return p, p.setCgroup(spec.OwnUnit)
 }
 
 // check refuses what execve could not pass on.
@@ -215,8 +215,8 @@ func (p *plan) setProgram(spec Spec, user Account) error {
 	return errors.Join(errDir, errPrograms, errArgv, errEnv)
 }
 
-func (p *plan) setCgroup() error {
-	group, err := p.target.newCgroup()
+func (p *plan) setCgroup(ownUnit bool) error {
+	group, err := p.target.newCgroup(ownUnit)
 	if err != nil {
 		return err
 	}
