@@ -60,7 +60,10 @@ func TestParseStatus(t *testing.T) {
 	if err != nil || got != (status{bounding: 0xfdecbfff, noNewPrivs: true}) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for _, text := range []string{"", "CapBnd:\tx\n", "NoNewPrivs:\t0\n"} {
+	if got, err := parseStatus("CapBnd:\t0\nSeccomp:\t2\n"); err != nil || got != (status{seccomp: 2}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, text := range []string{"", "CapBnd:\tx\n", "NoNewPrivs:\t0\n", "CapBnd:\t0\nSeccomp:\tx\n"} {
 		if _, err := parseStatus(text); err == nil {
 			t.Errorf("%q is no status", text)
 		}

@@ -29,6 +29,7 @@ const (
 	stepIDs
 	stepDir
 	stepKeyring
+	stepFilters
 	stepExec
 	stepErrand
 )
@@ -46,6 +47,7 @@ var stepNames = map[step]string{
 	stepIDs:           "become user in machine",
 	stepDir:           "enter directory",
 	stepKeyring:       "leave session keyring of command in machine",
+	stepFilters:       "set filters of system calls of leader",
 	stepExec:          "run command",
 	stepErrand:        "do errand in machine",
 }

@@ -39,9 +39,7 @@ func isolate(p *plan) (step, syscall.Errno) {
 	if step, errno := keepDescriptors(p); errno != 0 {
 		return step, errno
 	}
-	if _, _, errno := syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&p.openFiles)), 0, 0, 0); errno != 0 {
-		return stepPrivileges, errno
-	}
+	takeOver(p)
 	// The caller's groups are numbers of the host; gone before they could mean
 	// something in the guest.
 	if !p.plain {
@@ -57,6 +55,26 @@ func isolate(p *plan) (step, syscall.Errno) {
 		return stepPrivileges, errno
 	}
 	return 0, 0
+}
+
+// takeOver sets what the command has of the leader. Some of it only the host's root
+// may set; then it stays as weak as the caller's.
+//
+//go:nosplit
+//go:norace
+func takeOver(p *plan) {
+	if p.errand != nil {
+		return
+	}
+	here := unix.AT_FDCWD
+	fd, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, uintptr(here), uintptr(unsafe.Pointer(p.oomFile)), unix.O_WRONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if errno == 0 {
+		_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(&p.oomScore[0])), uintptr(len(p.oomScore)))
+		_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
+	}
+	for i := range p.limits {
+		_, _, _ = syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, uintptr(i), uintptr(unsafe.Pointer(&p.limits[i])), 0, 0, 0)
+	}
 }
 
 // keepDescriptors puts the descriptors of the plan into the places where the
@@ -211,8 +229,8 @@ func execute(p *plan) (step, syscall.Errno) {
 			return stepIDs, errno
 		}
 	}
-	if _, _, errno := syscall.RawSyscall(unix.SYS_SETRESUID, p.uid, p.uid, p.uid); errno != 0 {
-		return stepIDs, errno
+	if step, errno := beUser(p); errno != 0 {
+		return step, errno
 	}
 	_, _, _ = syscall.RawSyscall(unix.SYS_UMASK, 0o022, 0, 0)
 	_, _, errno := syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(p.dir)), 0, 0)
@@ -232,7 +250,40 @@ func execute(p *plan) (step, syscall.Errno) {
 	if _, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0); errno != 0 {
 		return stepSignals, errno
 	}
+	// Last of all: what the machine's filters do to calls is the machine's choice, and
+	// one that is skipped, or done as if it had been, must not matter any more.
+	for i := range p.filters {
+		if _, _, errno := syscall.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&p.filters[i]))); errno != 0 {
+			return stepFilters, errno
+		}
+	}
 	return stepExec, search(p)
+}
+
+// beUser becomes the user, who keeps nothing of the root but what it takes to set
+// filters, and that only up to execve.
+//
+//go:nosplit
+//go:norace
+func beUser(p *plan) (step, syscall.Errno) {
+	keep := p.uid != 0 && len(p.filters) > 0 && !p.noNew
+	if keep {
+		if _, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0, 0, 0, 0); errno != 0 {
+			return stepIDs, errno
+		}
+	}
+	if _, _, errno := syscall.RawSyscall(unix.SYS_SETRESUID, p.uid, p.uid, p.uid); errno != 0 {
+		return stepIDs, errno
+	}
+	if keep {
+		admin := unix.CapUserData{Effective: 1 << unix.CAP_SYS_ADMIN, Permitted: 1 << unix.CAP_SYS_ADMIN}
+		caps := [2]unix.CapUserData{admin, {}}
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		if _, _, errno := syscall.RawSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&caps)), 0); errno != 0 {
+			return stepIDs, errno
+		}
+	}
+	return 0, 0
 }
 
 // search tries the places where the program may be, and returns the most

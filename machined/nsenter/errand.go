@@ -127,7 +127,7 @@ func (e *errand) run(ctx context.Context, p *plan) (got *os.File, err error) {
 			p.fds[givenFirst+i] = f.Fd()
 		}
 	}
-	if err := errors.Join(p.setCaps(), p.setLimits()); err != nil {
+	if err := p.setCaps(); err != nil {
 		return nil, err
 	}
 	result, err := p.run(ctx)

@@ -63,7 +63,10 @@ type Result struct {
 // control group of its own beside the leader (or see OwnUnit), and waits until the command
 // itself has ended: children that it leaves behind, with its output still open,
 // live on in the machine. The command has the user's ids and groups and never
-// more capabilities than the leader's bounding set, leads a session, and holds no descriptor but the three of the Spec.
+// more capabilities than the leader's bounding set, and it has the leader's
+// filters of system calls ([ErrFilters]; not for a caller who is not root),
+// resource limits and out-of-memory score. It leads a session, and holds no
+// descriptor but the three of the Spec.
 //
 // When ctx ends before the command, everything in its control group is killed
 // (its process group, on a host without cgroup v2) and the context's error is
@@ -76,7 +79,7 @@ func Exec(ctx context.Context, t Target, spec Spec) (Result, error) {
 	if err := t.settle(ctx); err != nil {
 		return Result{}, err
 	}
-	p, err := prepare(t, spec)
+	p, err := prepare(ctx, t, spec)
 	if err != nil {
 		return Result{}, err
 	}

@@ -2,6 +2,7 @@ package nsenter
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -38,9 +39,8 @@ type plan struct {
 	errand   *errand // in place of a program
 	early    *failure
 	caps     [2]unix.CapUserData // the caller's own, nothing inheritable
-	// openFiles is the limit of open files as programs expect to find it: the Go
-	// runtime has raised its own.
-	openFiles unix.Rlimit
+	inherited
+	filters []unix.SockFprog
 }
 
 // The descriptors that the copy keeps, by the numbers that it gives them.
@@ -52,9 +52,6 @@ const (
 	fdCount  = 6
 )
 
-// usualOpenFiles is the limit that old programs can cope with (select(2)).
-const usualOpenFiles = 1024
-
 // cloneArgs is struct clone_args of clone3(2), version 2.
 type cloneArgs struct {
 	flags, pidfd, childTID, parentTID, exitSignal uint64
@@ -63,7 +60,7 @@ type cloneArgs struct {
 }
 
 // prepare collects the plan. When it fails, nothing stays open.
-func prepare(t Target, spec Spec) (_ *plan, err error) {
+func prepare(ctx context.Context, t Target, spec Spec) (_ *plan, err error) {
 	if err := check(spec); err != nil {
 		return nil, err
 	}
@@ -93,7 +90,7 @@ func prepare(t Target, spec Spec) (_ *plan, err error) {
 	if err := p.setStdio(root, spec); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(p.setCredentials(user), p.setCaps(), p.setLimits()); err != nil {
+	if err := errors.Join(p.setCredentials(ctx, user), p.setCaps(), p.inherit()); err != nil {
 		return nil, err
 	}
 	if err := p.setProgram(spec, user); err != nil {
@@ -160,13 +157,16 @@ func (p *plan) setStdio(root *os.File, spec Spec) error {
 	return nil
 }
 
-func (p *plan) setCredentials(user Account) error {
+func (p *plan) setCredentials(ctx context.Context, user Account) error {
 	status, err := p.target.status()
 	if err != nil {
 		return err
 	}
 	p.uid, p.gid, p.groups = uintptr(user.UID), uintptr(user.GID), user.Groups
 	p.noNew = status.noNewPrivs
+	if p.filters, err = p.target.filters(ctx, status); err != nil {
+		return err
+	}
 	last, err := lastCapability()
 	if err != nil {
 		return err
@@ -185,14 +185,6 @@ func (p *plan) setCaps() error {
 		return fmt.Errorf("read own capabilities: %w", err)
 	}
 	p.caps[0].Inheritable, p.caps[1].Inheritable = 0, 0
-	return nil
-}
-
-func (p *plan) setLimits() error {
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &p.openFiles); err != nil {
-		return fmt.Errorf("read own limit of open files: %w", err)
-	}
-	p.openFiles.Cur = min(p.openFiles.Max, usualOpenFiles)
 	return nil
 }
 

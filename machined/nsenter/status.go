@@ -11,6 +11,7 @@ import (
 type status struct {
 	bounding   uint64 // CapBnd
 	noNewPrivs bool
+	seccomp    uint64 // 0: no filters of system calls
 }
 
 func (t Target) status() (status, error) {
@@ -41,6 +42,12 @@ func parseStatus(text string) (status, error) {
 				return status{}, fmt.Errorf("bounding set %q: %w", value, err)
 			}
 			st.bounding, seen = bounding, true
+		case "Seccomp":
+			mode, err := strconv.ParseUint(value, 10, 8)
+			if err != nil {
+				return status{}, fmt.Errorf("mode of seccomp %q: %w", value, err)
+			}
+			st.seccomp = mode
 		case "NoNewPrivs":
 			st.noNewPrivs = value != "0"
 		}
