@@ -28,6 +28,8 @@ func TestForeign(t *testing.T) {
 		run  func(t *testing.T, programs string)
 	}{
 		{"trees", foreignTrees},
+		{"tree in a directory", foreignMangled},
+		{"root", foreignOfRoot},
 		{"cancel", foreignCancel},
 		{"daemon is killed", foreignDaemonIsKilled},
 		{"direct", foreignDirect},
@@ -179,6 +181,46 @@ func (h *userHost) wantArchive(path string) {
 	if e := got["./home/file"]; e != nil && (e.PAXRecords["SCHILY.xattr.user.note"] != "kept" ||
 		!strings.Contains(e.PAXRecords["SCHILY.acl.access"], "user:7:r--") || strings.Contains(e.PAXRecords["SCHILY.acl.access"], "70000")) {
 		h.t.Errorf("attributes in the archive: %q", e.PAXRecords)
+	}
+}
+
+// smallArchive has a single directory at its top.
+func smallArchive(t *testing.T, uid int) []byte {
+	t.Helper()
+	return archiveOf(t, nil, []tar.Header{
+		{Name: "tree-0.1/", Typeflag: tar.TypeDir, Mode: 0o700, Uid: uid},
+		{Name: "tree-0.1/etc/", Typeflag: tar.TypeDir, Mode: 0o755, Uid: uid},
+		{Name: "tree-0.1/etc/os-release", Typeflag: tar.TypeReg, Mode: 0o600, Size: 8, Uid: uid},
+	})
+}
+
+// foreignMangled: a tree that lies in a directory is moved up, and its user can look into it all the same.
+func foreignMangled(t *testing.T, programs string) {
+	h := newUserHost(t, programs, homeOnTmpfs, true)
+	defer h.daemon()()
+	archive := h.write("small.tar", smallArchive(t, 3))
+	h.must(os.Chmod(archive, 0o644))
+	h.tool("import-tar", archive, "small")
+	for name, mode := range map[string]uint32{"small": unix.S_IFDIR | 0o700 | foreign.TopMode, "small/etc/os-release": unix.S_IFREG | 0o600} {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(h.images, name), &st); err != nil || st.Uid != foreign.Base+3 || st.Mode != mode {
+			t.Errorf("%s: owner %d, mode %#o, %v", name, st.Uid, st.Mode, err)
+		}
+	}
+	h.tool("export-tar", "small", filepath.Join(h.home, "small.tar"))
+}
+
+// foreignOfRoot: root needs nobody to give files away.
+func foreignOfRoot(t *testing.T, programs string) {
+	h := newUserHost(t, programs, homeOnTmpfs, false)
+	cmd := h.as("systemd-import", "--user", "tar", h.write("small.tar", smallArchive(t, 3)), "small")
+	cmd.SysProcAttr = nil
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(filepath.Join(h.images, "small/etc/os-release"), &st); err != nil || st.Uid != 3 {
+		t.Errorf("the owner is %d, %v", st.Uid, err)
 	}
 }
 

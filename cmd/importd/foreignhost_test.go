@@ -252,9 +252,14 @@ var foreignEntries = []tar.Header{
 // foreignArchive is a tree with files of many users, and payload besides.
 func foreignArchive(t *testing.T, payload ...byte) []byte {
 	t.Helper()
+	return archiveOf(t, payload, foreignEntries)
+}
+
+func archiveOf(t *testing.T, payload []byte, entries []tar.Header) []byte {
+	t.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
-	for _, h := range foreignEntries {
+	for _, h := range entries {
 		h.Format, h.ModTime = tar.FormatPAX, time.Unix(1e9, 0)
 		if err := w.WriteHeader(&h); err != nil {
 			t.Fatal(err)
@@ -263,9 +268,11 @@ func foreignArchive(t *testing.T, payload ...byte) []byte {
 			t.Fatal(err)
 		}
 	}
-	err := w.WriteHeader(&tar.Header{Name: "./payload", Typeflag: tar.TypeReg, Mode: 0o600, Size: int64(len(payload))})
-	if err == nil {
-		_, err = w.Write(payload)
+	var err error
+	if len(payload) > 0 {
+		err = w.WriteHeader(&tar.Header{Name: "./payload", Typeflag: tar.TypeReg, Mode: 0o600, Size: int64(len(payload))})
+		_, writeErr := w.Write(payload)
+		err = errors.Join(err, writeErr)
 	}
 	if err == nil {
 		err = w.Close()
