@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,16 +47,16 @@ func (m *message) String() string {
 	return strings.Join(strings.FieldsFunc(string(m.text), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 
-// pipe makes a pipe of pipeSize if it may.
+// pipe makes a pipe of pipeSize if it may. Neither end goes through the poller of
+// the runtime, which would be woken for each write of a program at the other.
 func pipe() (r, w *os.File, err error) {
-	if r, w, err = os.Pipe(); err != nil {
-		return nil, nil, err
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, os.NewSyscallError("pipe2", err)
 	}
-	if raw, err := w.SyscallConn(); err == nil {
-		// A smaller pipe works too, only slower.
-		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
-	}
-	return r, w, nil
+	// A smaller pipe works too, only slower.
+	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize)
+	return os.NewFile(uintptr(fds[0]), "pipe"), os.NewFile(uintptr(fds[1]), "pipe"), nil
 }
 
 // childReader is the output of a child that is fed from a reader.
@@ -66,6 +67,8 @@ type childReader struct {
 	feeder sync.WaitGroup
 	ctxErr func() error
 	judge  func(said string) error
+	pace   pace
+	rest   time.Duration // before the next read
 	ended  bool
 	err    error
 }
@@ -73,26 +76,26 @@ type childReader struct {
 // startReader runs cmd on the bytes of in. judge makes an error of what the
 // child said when it failed.
 func startReader(ctx context.Context, cmd *exec.Cmd, said *message, in io.Reader, judge func(string) error) (*childReader, error) {
-	stdin, feed, err := pipe()
+	stdin, write, err := pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make pipe to %s: %w: %w", cmd.Path, errChild, err)
 	}
 	out, stdout, err := pipe()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make pipe from %s: %w: %w", cmd.Path, errChild, err), stdin.Close(), feed.Close())
+		return nil, errors.Join(fmt.Errorf("make pipe from %s: %w: %w", cmd.Path, errChild, err), stdin.Close(), write.Close())
 	}
 	cmd.Stdin, cmd.Stdout = stdin, stdout
 	err = cmd.Start()
 	_, _ = stdin.Close(), stdout.Close() // the child has its own
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s: %w: %w", cmd.Path, errChild, err), feed.Close(), out.Close())
+		return nil, errors.Join(fmt.Errorf("start %s: %w: %w", cmd.Path, errChild, err), write.Close(), out.Close())
 	}
 	c := &childReader{cmd: cmd, said: said, out: out, judge: judge, ctxErr: func() error { return context.Cause(ctx) }}
 	c.feeder.Go(func() {
 		// A failed read is kept by the source, a failed write shows in how the
 		// child ended.
-		_, _ = io.CopyBuffer(struct{ io.Writer }{feed}, struct{ io.Reader }{in}, make([]byte, bufferSize))
-		_ = feed.Close()
+		_, _ = io.CopyBuffer(struct{ io.Writer }{newFeed(write)}, struct{ io.Reader }{in}, make([]byte, bufferSize))
+		_ = write.Close()
 	})
 	return c, nil
 }
@@ -102,7 +105,9 @@ func (c *childReader) Read(p []byte) (int, error) {
 	if c.ended {
 		return 0, c.err
 	}
+	time.Sleep(c.rest)
 	n, err := c.out.Read(p)
+	c.rest = c.pace.after(n, n == len(p))
 	if n > 0 || err == nil {
 		return n, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 )
 
@@ -13,7 +12,7 @@ import (
 type childWriter struct {
 	cmd    *exec.Cmd
 	said   *message
-	in     *os.File
+	in     feed
 	out    *sink
 	ctxErr func() error
 	ended  bool
@@ -42,7 +41,7 @@ func startWriter(ctx context.Context, w io.Writer, path string, args ...string) 
 		return nil, errors.Join(fmt.Errorf("start %s: %w", path, err), in.Close())
 	}
 	return &childWriter{
-		cmd: cmd, said: said, in: in, out: out,
+		cmd: cmd, said: said, in: newFeed(in), out: out,
 		ctxErr: func() error { return context.Cause(ctx) },
 	}, nil
 }
