@@ -36,6 +36,7 @@ type Guard struct {
 	near   *net.UnixConn // our end
 	bus    *net.UnixConn
 	log    *slog.Logger
+	in     sync.Mutex // held while whole messages are written to the library
 	out    sync.Mutex // held while whole messages are written to the bus
 	once   sync.Once  // a refused message is logged
 	wg     sync.WaitGroup
@@ -94,7 +95,7 @@ func (g *Guard) run(options Options) {
 		return
 	}
 	refusals := make(chan []byte, maxRefusals)
-	in := newPump(g.bus, g.near, new(sync.Mutex))
+	in := newPump(g.bus, g.near, &g.in)
 	in.size, in.judge = options.judgeSize, options.judge
 	in.refused = func(m *message, r error) []byte { return g.refuse(m, r, refusals) }
 	g.wg.Go(func() {
@@ -105,7 +106,9 @@ func (g *Guard) run(options Options) {
 		_ = g.near.CloseWrite()
 	})
 	g.wg.Go(func() {
-		g.ended("write to the bus", newPump(g.near, g.bus, &g.out).run())
+		out := newPump(g.near, g.bus, &g.out)
+		out.refused = g.undelivered
+		g.ended("write to the bus", out.run())
 		_, _ = g.near.Close(), g.bus.Close()
 	})
 	// Not by the reader itself: it must not wait for a bus that waits for it.

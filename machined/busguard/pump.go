@@ -23,7 +23,8 @@ type pump struct {
 	writing  *sync.Mutex // held while whole messages are written to to
 
 	// size and judge find what does not get through; nil lets everything. refused
-	// gets what did not, and may give a message to write in its place.
+	// gets what did not, also for the kernel's reasons, and may give a message to
+	// write in its place.
 	size, judge func(*message) error
 	refused     func(*message, error) []byte
 
@@ -116,7 +117,19 @@ func (p *pump) message(m *message, fds []int) error {
 	}
 	p.next += m.total
 	p.done = p.next
-	return p.write(whole, fds)
+	err := p.write(whole, fds)
+	if errors.Is(err, ErrNotSent) {
+		return p.answer(m, &refusal{errorLimits, "its descriptors cannot be passed on: " + err.Error()})
+	}
+	return err
+}
+
+// answer tells that a message was dropped, where somebody waits for it.
+func (p *pump) answer(m *message, refusal error) error {
+	if answer := p.refused(m, refusal); answer != nil {
+		return p.write(answer, nil)
+	}
+	return nil
 }
 
 // refuse drops a message, of which the rest may be still to come.
@@ -135,10 +148,7 @@ func (p *pump) refuse(m *message, refusal error) error {
 			return err
 		}
 	}
-	if answer := p.refused(m, refusal); answer != nil {
-		return p.write(answer, nil)
-	}
-	return nil
+	return p.answer(m, refusal)
 }
 
 // fill reads until n bytes are there, and passes on what is ready before it waits.
@@ -225,22 +235,11 @@ func (p *pump) flush() error {
 	return err
 }
 
-// write sends whole messages. The descriptors go with the first byte.
+// write sends whole messages, or nothing.
 func (p *pump) write(b []byte, fds []int) error {
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	if len(fds) > 0 {
-		n, _, err := p.to.WriteMsgUnix(b, syscall.UnixRights(fds...), nil)
-		if err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	if len(b) == 0 {
-		return nil
-	}
-	_, err := p.to.Write(b)
-	return err
+	return writeTo(p.to, b, fds)
 }
 
 func closeFDs(fds []int) {

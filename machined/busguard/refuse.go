@@ -34,6 +34,21 @@ func (g *Guard) refuse(m *message, err error, answers chan<- []byte) []byte {
 	return nil
 }
 
+// undelivered answers a call of the library that did not get to the bus.
+func (g *Guard) undelivered(m *message, err error) []byte {
+	g.log.Warn("message does not get to the bus", "interface", m.iface, "member", m.member, "error", err)
+	if m.kind != typeCall || m.flags&flagNoReply != 0 {
+		return nil
+	}
+	answer := errorMessage(errorLimits, err.Error(), m.serial, fieldSender, "org.freedesktop.DBus")
+	g.in.Lock()
+	defer g.in.Unlock()
+	if err := writeTo(g.near, answer, nil); err != nil {
+		g.ended("answer the library", err)
+	}
+	return nil
+}
+
 // errorMessage is an error reply; the field of the given code names a peer, unless
 // that is empty.
 func errorMessage(name, text string, serial uint32, code byte, peer string) []byte {

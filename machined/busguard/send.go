@@ -3,6 +3,7 @@ package busguard
 import (
 	"errors"
 	"fmt"
+	"net"
 	"syscall"
 )
 
@@ -23,17 +24,26 @@ const FirstSerial = 1 << 31
 func (g *Guard) Send(message []byte, fds []int) error {
 	g.out.Lock()
 	defer g.out.Unlock()
-	if len(fds) == 0 {
-		_, err := g.bus.Write(message)
-		return err
+	return writeTo(g.bus, message, fds)
+}
+
+// writeTo writes whole messages. The descriptors go with the first byte; if the
+// kernel refuses them nothing is written, which is [ErrNotSent].
+func writeTo(conn *net.UnixConn, b []byte, fds []int) error {
+	if len(fds) > 0 {
+		n, _, err := conn.WriteMsgUnix(b, syscall.UnixRights(fds...), nil)
+		if err != nil && n == 0 && refusedFiles(err) {
+			return fmt.Errorf("%w: %w", ErrNotSent, err)
+		}
+		if err != nil {
+			return err
+		}
+		b = b[n:]
 	}
-	n, _, err := g.bus.WriteMsgUnix(message, syscall.UnixRights(fds...), nil)
-	if err != nil && n == 0 && refusedFiles(err) {
-		return fmt.Errorf("%w: %w", ErrNotSent, err)
+	if len(b) == 0 {
+		return nil
 	}
-	if err == nil && n < len(message) {
-		_, err = g.bus.Write(message[n:])
-	}
+	_, err := conn.Write(b)
 	return err
 }
 
