@@ -33,6 +33,7 @@ func TestHungWorkHoldsNothing(t *testing.T) {
 				end = "closed"
 			}
 			t.Run(name+" "+end, func(t *testing.T) {
+				t.Parallel() // each waits until what hangs is given up
 				fs, dir := deadfuse.Mount(t)
 				m := managerOf(t, "dead", mounted(t))
 				ctx, cancel := context.WithCancel(t.Context())
