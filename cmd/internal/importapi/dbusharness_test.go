@@ -19,6 +19,7 @@ import (
 
 	"berth/cmd/internal/bus"
 	"berth/cmd/internal/importapi"
+	"berth/fixtures/await"
 	"berth/fixtures/privatebus"
 	"berth/images"
 	"berth/importd"
@@ -109,16 +110,12 @@ func (h *host) serve(s *importapi.Service) {
 // awaitName waits until importd is on the bus.
 func (h *host) awaitName() {
 	h.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		var owned bool
-		err := h.conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, importapi.BusName).Store(&owned)
-		if err != nil || time.Now().After(end) {
+	await.Until(h.t, time.Minute, "importd on the bus", func() (owned bool) {
+		if err := h.conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, importapi.BusName).Store(&owned); err != nil {
 			h.t.Fatalf("importd does not come to the bus: %v", err)
 		}
-		if owned {
-			return
-		}
-	}
+		return owned
+	})
 }
 
 func (h *host) connect() *dbus.Conn {

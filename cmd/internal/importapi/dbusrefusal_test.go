@@ -10,6 +10,7 @@ import (
 	"berth/cmd/internal/bus"
 	"berth/cmd/internal/importapi"
 	"berth/cmd/internal/polkit"
+	"berth/fixtures/await"
 	"berth/fixtures/faultserver"
 	"berth/fixtures/privatebus"
 	"berth/images"
@@ -184,10 +185,8 @@ func TestRefusedCallsLeaveNoFileOpen(t *testing.T) {
 	for range 5 {
 		refuse()
 	}
-	for end := time.Now().Add(20 * time.Second); openFiles(t) > before; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d files are open, before it were %d", openFiles(t), before)
-		}
+	if !await.Met(time.Minute, func() bool { return openFiles(t) <= before }) {
+		t.Fatalf("%d files are open, before it were %d", openFiles(t), before)
 	}
 }
 

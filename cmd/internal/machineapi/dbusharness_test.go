@@ -17,6 +17,7 @@ import (
 	"berth/cmd/internal/bus"
 	"berth/cmd/internal/machineapi"
 	"berth/cmd/internal/polkit"
+	"berth/fixtures/await"
 	"berth/fixtures/privatebus"
 	"berth/images"
 	"berth/machined"
@@ -140,11 +141,7 @@ func (h *busHost) serve(s *machineapi.Service) {
 
 func (h *busHost) await(what string, met func() bool) {
 	h.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !met(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			h.t.Fatalf("waited in vain for %s", what)
-		}
-	}
+	await.Until(h.t, time.Minute, what, met)
 }
 
 func (h *busHost) object(path dbus.ObjectPath) dbus.BusObject {

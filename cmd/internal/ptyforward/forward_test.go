@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/cmd/internal/ptyforward"
+	"berth/fixtures/await"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -161,15 +162,13 @@ func TestWindowSizeFollows(t *testing.T) {
 	if err := unix.Kill(os.Getpid(), unix.SIGWINCH); err != nil {
 		t.Fatal(err)
 	}
-	for look := time.NewTicker(time.Millisecond); ; <-look.C {
+	await.Until(t, time.Minute, "the new size", func() bool {
 		size, err := unix.IoctlGetWinsize(int(u.inside.Fd()), unix.TIOCGWINSZ)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if size.Row == 5 && size.Col == 6 {
-			break
-		}
-	}
+		return size.Row == 5 && size.Col == 6
+	})
 	u.cancel()
 	u.expectEnd(ptyforward.Stopped)
 	u.expectCooked()

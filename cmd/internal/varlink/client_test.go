@@ -10,8 +10,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"berth/cmd/internal/varlink"
+	"berth/fixtures/await"
 )
 
 func TestBuiltins(t *testing.T) {
@@ -93,7 +95,7 @@ func TestFilesBothWays(t *testing.T) {
 	for range 5 {
 		sendAndReceiveFiles(t, c)
 	}
-	await(t, "all descriptors closed", func() bool { return openFDs(t) == before })
+	await.Until(t, time.Minute, "all descriptors closed", func() bool { return openFDs(t) == before })
 }
 
 func sendAndReceiveFiles(t *testing.T, c *varlink.Client) {
@@ -213,7 +215,7 @@ func TestServerGone(t *testing.T) {
 		if c, err = varlink.Dial(context.Background(), path); err != nil {
 			t.Fatal(err)
 		}
-		await(t, "connection", func() bool { return s.Connections() == 1 })
+		await.Until(t, time.Minute, "connection", func() bool { return s.Connections() == 1 })
 	})
 	defer func() { _ = c.Close() }()
 	if _, err := c.Call(t.Context(), "org.varlink.service.GetInfo", nil, nil); err == nil {

@@ -137,16 +137,6 @@ func expectClosed(t *testing.T, c *net.UnixConn) {
 	}
 }
 
-func await(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !met(); {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 func openFDs(t *testing.T) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"berth/cmd/internal/varlink"
+	"berth/fixtures/await"
 )
 
 func TestParametersAreChecked(t *testing.T) {
@@ -291,7 +292,7 @@ func TestConnectionLimits(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "a free place", func() bool { return s.Connections() == 1 })
+	await.Until(t, time.Minute, "a free place", func() bool { return s.Connections() == 1 })
 	if _, err := dial(t, path).Call(t.Context(), "org.example.probe.Quiet", nil, nil); err != nil {
 		t.Errorf("after one has left: %v", err)
 	}
