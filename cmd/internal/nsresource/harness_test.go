@@ -69,7 +69,7 @@ func withServices(t *testing.T, place func(*testing.T) string, prepare, after fu
 // reachable makes a directory that every user can reach, which those of a test are not.
 func reachable(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "berth-user-")
+	dir, err := os.MkdirTemp("/var/tmp", "berth-user-")
 	must(t, err)
 	t.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {
