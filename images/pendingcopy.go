@@ -42,6 +42,20 @@ func NewPendingCopy(ctx context.Context, root, src string, trees *foreign.User) 
 	return nil, fmt.Errorf("copy image %s: %w", src, ErrNotSupported)
 }
 
+// NewPendingSnapshot makes a pending snapshot in the image directory root of the open
+// subvolume src. The error wraps [ErrNotSupported] where there can be none, which is
+// everywhere but on the same btrfs.
+func NewPendingSnapshot(ctx context.Context, root string, src *os.File) (*Pending, error) {
+	if !btrfs.IsSubvolume(src) {
+		return nil, fmt.Errorf("make a snapshot of %s: %w", src.Name(), ErrNotSupported)
+	}
+	p, err := snapshot(ctx, root, src)
+	if err != nil && notHere(err) {
+		return nil, fmt.Errorf("make a snapshot of %s: %w: %w", src.Name(), ErrNotSupported, err)
+	}
+	return p, err
+}
+
 func copyTree(ctx context.Context, root string, src *os.File) (*Pending, error) {
 	if btrfs.IsSubvolume(src) {
 		p, err := snapshot(ctx, root, src)

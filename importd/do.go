@@ -24,9 +24,7 @@ func Do(ctx context.Context, c Config, r Request, report func(Event)) (err error
 		return errors.Join(err, release(err == nil))
 	}
 	err = c.run(ctx, r, report)
-	if err != nil && r.ImageRoot != "" {
-		c.sweep(context.WithoutCancel(ctx), r.ImageRoot)
-	}
+	c.clearUp(context.WithoutCancel(ctx), &r, err != nil)
 	return err
 }
 

@@ -3,9 +3,11 @@ package importd
 import (
 	"cmp"
 	"context"
+	"os"
 	"time"
 
 	"berth/images"
+	"berth/images/btrfs"
 )
 
 // Close ends all transfers and waits until what they made is gone.
@@ -29,6 +31,31 @@ func (m *Manager) Close() {
 }
 
 func (c *Config) patience() time.Duration { return cmp.Or(c.Patience, DefaultPatience) }
+
+// clearUp removes what the worker of a transfer could not: a failed one all that it
+// made, and an export its snapshot, for which it keeps no rights.
+func (c *Config) clearUp(ctx context.Context, r *Request, failed bool) {
+	root := r.ImageRoot
+	switch {
+	case r.Kind == ExportTar && !c.User:
+		root = c.Locations.Pool[r.Class]
+		if !isBtrfs(root) {
+			return
+		}
+	case r.Kind.Export() || !failed || root == "":
+		return
+	}
+	c.sweep(ctx, root)
+}
+
+func isBtrfs(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // only looked at
+	return btrfs.IsBtrfs(f)
+}
 
 // sweep removes leftovers of dead workers; those of living ones are locked.
 func (c *Config) sweep(ctx context.Context, root string) {

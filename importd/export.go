@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"runtime"
 
 	"berth/images"
 	"berth/images/copytree"
@@ -34,12 +36,47 @@ func (s *stage) export(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	s.report.log(PriorityInfo, "Exporting '%s'.", s.Request.Local)
+	still, err := s.standstill(ctx, image, source)
+	if err != nil {
+		return err
+	}
+	if still != nil {
+		// Its lock keeps it while this process lives.
+		defer runtime.KeepAlive(still)
+		source = still.File()
+	}
+	if !isRegular(os.Stdout) {
+		defer context.AfterFunc(ctx, func() { s.leave(context.Cause(ctx)) })()
+	}
 	if err := s.write(ctx, image, source); err != nil {
 		// Half an export must not look like one. Pipes cannot be taken back.
 		_ = os.Stdout.Truncate(0)
 		return fmt.Errorf("export %q: %w", s.Request.Local, err)
 	}
 	return nil
+}
+
+// standstill makes a snapshot of an image in the store, which may be in use, where
+// there can be one; else it returns nil, and the tree is packed as it is when it is
+// read. Whoever waits for this process removes it.
+func (s *stage) standstill(ctx context.Context, image images.Image, source *os.File) (*images.Pending, error) {
+	pool, _ := filepath.EvalSymlinks(s.Locations.Pool[s.Request.Class]) // none: the image is elsewhere
+	if s.User || image.Type != images.TypeSubvolume || filepath.Dir(image.Path) != pool {
+		return nil, nil
+	}
+	still, err := images.NewPendingSnapshot(ctx, pool, source)
+	if err == nil || ctx.Err() != nil {
+		return still, err
+	}
+	s.report.log(PriorityNotice, "Exporting the tree while it may change: %v", err)
+	return nil, nil
+}
+
+// leave ends the process. It may hang in a pipe that nobody reads: nothing else ends
+// that, as the pipe is the caller's, who wants it to block.
+func (s *stage) leave(cause error) {
+	s.report.send(message{Failure: failureOf(fmt.Errorf("%s: %w", s.Request.Kind, cause))})
+	os.Exit(1)
 }
 
 // write writes what is exported, in whatever process may read it.

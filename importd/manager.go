@@ -161,9 +161,7 @@ func (c *Config) job(r Request) job {
 // watch lives as long as a worker and publishes what it says.
 func (m *Manager) watch(t *Transfer, w *worker) {
 	err := w.follow(func(msg message) { m.relay(t, msg) })
-	if root := t.request.ImageRoot; !t.request.Kind.Export() && err != nil {
-		m.config.sweep(context.Background(), root)
-	}
+	m.config.clearUp(context.Background(), &t.request, err != nil)
 	switch {
 	case err != nil && t.canceled():
 		err = ErrCanceled

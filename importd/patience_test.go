@@ -91,3 +91,27 @@ func TestDoEndsWithAHangingWorker(t *testing.T) {
 	}
 	h.mustBeEmpty()
 }
+
+// TestCancelOfAnExportThatNobodyReads: the first cancel ends it, though its worker
+// waits in a pipe that the caller wants to block.
+func TestCancelOfAnExportThatNobodyReads(t *testing.T) {
+	h := newHost(t)
+	if err := h.do(importd.Request{Kind: importd.ImportTar, Local: "a", File: temp(t, tree(t, noise(1<<20)))}); err != nil {
+		t.Fatal(err)
+	}
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close() //nolint:errcheck // only read
+	transfer := h.start(importd.Request{Kind: importd.ExportTar, Local: "a", File: out})
+	if _, err := in.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.manager.Cancel(transfer.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if err := transfer.Err(); !errors.Is(err, importd.ErrCanceled) {
+		t.Errorf("it ended with %v", err)
+	}
+}
