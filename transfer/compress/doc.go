@@ -10,7 +10,7 @@
 // gzip is decoded by [berth/transfer/compress/inflate].
 //
 // bzip2 is decoded and encoded on two cores: its blocks can be found without
-// decoding them, and a file may have a stream for each.
+// decoding them, and a file may have many streams.
 //
 // xz decodes, and xz and bzip2 encode, several times faster in the host's own
 // programs than in Go, so these run as children where they are installed; see

@@ -23,9 +23,9 @@ type splitWriter struct {
 	cause func() error // why there is no use in going on, or nil
 
 	size   int
-	piece  []byte
-	free   chan []byte // pieces that were compressed
-	queue  chan *packed
+	filled *packed // in the making, if it is not nil
+	free   chan *packed
+	queue  chan *packed // in order
 	begun  bool
 	closed bool
 	ended  sync.WaitGroup
@@ -35,26 +35,28 @@ type splitWriter struct {
 // packPiece writes a compressed stream of a piece to w.
 type packPiece func(ctx context.Context, w io.Writer, piece []byte) error
 
-// packed is a compressed piece.
+// packed is a piece and what it becomes.
 type packed struct {
-	out  bytes.Buffer
-	err  error
-	done chan struct{} // closed when the others are set
+	piece []byte
+	out   bytes.Buffer
+	done  chan error // has one value for each use
 }
 
 var _ io.WriteCloser = (*splitWriter)(nil)
 
 func newSplitWriter(ctx context.Context, w io.Writer, size int, pack packPiece) *splitWriter {
 	ctx, stop := context.WithCancelCause(ctx)
+	// One is filled while the others are compressed.
+	const pieces = splitCores + 1
 	s := &splitWriter{
 		w: w, size: size, stop: stop,
 		pack:  func(w io.Writer, piece []byte) error { return pack(ctx, w, piece) },
 		cause: func() error { return context.Cause(ctx) },
-		free:  make(chan []byte, splitCores+1),
+		free:  make(chan *packed, pieces),
 		queue: make(chan *packed, splitCores-1), // and one that is waited for
 	}
-	for range cap(s.free) {
-		s.free <- nil // made when it is needed
+	for range pieces {
+		s.free <- &packed{done: make(chan error, 1)}
 	}
 	s.ended.Go(s.writeOut)
 	return s
@@ -63,8 +65,7 @@ func newSplitWriter(ctx context.Context, w io.Writer, size int, pack packPiece) 
 // writeOut writes pieces in order. After a failure it only waits for the others.
 func (s *splitWriter) writeOut() {
 	for p := range s.queue {
-		<-p.done
-		err := p.err
+		err := <-p.done
 		if err == nil && s.err == nil {
 			if _, err = s.w.Write(p.out.Bytes()); err != nil {
 				err = fmt.Errorf("write compressed data: %w", err)
@@ -74,6 +75,7 @@ func (s *splitWriter) writeOut() {
 			s.err = err
 			s.stop(err)
 		}
+		s.free <- p
 	}
 }
 
@@ -82,12 +84,11 @@ func (s *splitWriter) Write(p []byte) (total int, err error) {
 		return 0, errors.Join(s.err, ErrClosed)
 	}
 	for len(p) > 0 {
-		if s.piece == nil {
-			s.piece = slices.Grow((<-s.free)[:0], s.size)
-		}
-		n := copy(s.piece[len(s.piece):s.size], p)
-		s.piece, p, total = s.piece[:len(s.piece)+n], p[n:], total+n
-		if len(s.piece) == s.size {
+		s.begin()
+		piece := s.filled.piece
+		n := copy(piece[len(piece):s.size], p)
+		s.filled.piece, p, total = piece[:len(piece)+n], p[n:], total+n
+		if len(piece)+n == s.size {
 			if err := s.flush(); err != nil {
 				return total, err
 			}
@@ -96,19 +97,25 @@ func (s *splitWriter) Write(p []byte) (total int, err error) {
 	return total, nil
 }
 
-// flush starts to compress the piece.
+// begin has a piece to fill.
+func (s *splitWriter) begin() {
+	if s.filled != nil {
+		return
+	}
+	s.filled = <-s.free
+	s.filled.piece = slices.Grow(s.filled.piece[:0], s.size)
+	s.filled.out.Reset()
+}
+
+// flush starts to compress the piece that is filled.
 func (s *splitWriter) flush() error {
 	if err := s.cause(); err != nil {
 		return err
 	}
-	piece, p := s.piece, &packed{done: make(chan struct{})}
-	s.piece, s.begun = nil, true
+	p := s.filled
+	s.filled, s.begun = nil, true
 	s.queue <- p
-	go func() {
-		defer close(p.done)
-		p.err = s.pack(&p.out, piece)
-		s.free <- piece // never blocks: it came from there
-	}()
+	go func() { p.done <- s.pack(&p.out, p.piece) }()
 	return nil
 }
 
@@ -119,11 +126,8 @@ func (s *splitWriter) Close() error {
 	}
 	s.closed = true
 	var err error
-	switch {
-	case len(s.piece) > 0:
-		err = s.flush()
-	case !s.begun:
-		s.piece = <-s.free
+	if s.filled != nil || !s.begun {
+		s.begin()
 		err = s.flush()
 	}
 	close(s.queue)

@@ -17,7 +17,7 @@ import (
 func TestWriterKeepsOrderOfPieces(t *testing.T) {
 	var data []byte
 	for range 3 {
-		data = append(data, payload(1_800_000)...)
+		data = append(data, payload(3_600_000)...)
 		data = append(data, make([]byte, 5_000_000)...)
 	}
 	var out bytes.Buffer
@@ -44,7 +44,7 @@ func fakeBzip2(t *testing.T, script string) compress.Tools {
 func TestWriterReportsFailedPiece(t *testing.T) {
 	tools := fakeBzip2(t, `read -r first; cat >/dev/null
 case $first in bad) echo no more >&2; exit 7;; esac; echo "$first"`)
-	const size = 899_000
+	const size = 2 * 899_000
 	data := bytes.Repeat([]byte("x\n"), 6*size/2)
 	copy(data, "good\n")
 	copy(data[size:], "bad\n")
