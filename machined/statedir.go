@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -46,22 +48,41 @@ func (d stateDir) linkUnit(m Machine) error {
 }
 
 // replace renames a complete file over the target, which is what the readers'
-// inotify watches wait for.
-func (d stateDir) replace(name string, text []byte) (err error) {
-	f, err := os.CreateTemp(d.path, tempPrefix+name)
+// inotify watches wait for. There is one replacement of a name at a time.
+func (d stateDir) replace(name string, text []byte) error {
+	temp := filepath.Join(d.path, tempPrefix+name)
+	err := writeNew(temp, text)
+	if errors.Is(err, os.ErrExist) { // of a replacement that failed
+		err = errors.Join(removeFile(temp), writeNew(temp, text))
+	}
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
+	if err := unix.Rename(temp, filepath.Join(d.path, name)); err != nil {
+		return errors.Join(&os.LinkError{Op: "rename", Old: temp, New: name, Err: err}, os.Remove(temp))
 	}
-	return os.Rename(f.Name(), filepath.Join(d.path, name))
+	return nil
+}
+
+// writeNew makes a file that everybody may read. The system calls are made as they
+// are: package os tries to poll each file that it opens, which takes as many again.
+func writeNew(path string, text []byte) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	for len(text) > 0 && err == nil {
+		var n int
+		n, err = unix.Write(fd, text)
+		text = text[max(n, 0):]
+	}
+	if err == nil {
+		err = unix.Fchmod(fd, 0o644)
+	}
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return errors.Join(&os.PathError{Op: "write", Path: path, Err: err}, os.Remove(path))
+	}
+	return nil
 }
 
 func (d stateDir) link(name, target string) error {

@@ -109,6 +109,33 @@ func TestStateDirWritesByRename(t *testing.T) {
 	}
 }
 
+// What a replacement left that failed is no obstacle, and is not followed.
+func TestStateDirReplacesLeftovers(t *testing.T) {
+	dir, m := testStateDir(t), run1()
+	temp, other := filepath.Join(dir.path, ".#run1"), filepath.Join(t.TempDir(), "other")
+	for what, leave := range map[string]func() error{
+		"half a file": func() error { return os.WriteFile(temp, []byte("NAME=ru"), 0o600) },
+		"a link":      func() error { return os.Symlink(other, temp) },
+	} {
+		if err := errors.Join(leave(), dir.save(m)); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		path := filepath.Join(dir.path, "run1")
+		text, err := os.ReadFile(path)
+		if err != nil || string(text) != string(formatState(m)) {
+			t.Errorf("%s: %q, %v", what, text, err)
+		}
+		if st, err := os.Lstat(path); err != nil || st.Mode() != 0o644 {
+			t.Errorf("%s: mode %v, %v", what, st.Mode(), err)
+		}
+		for _, gone := range []string{temp, other} {
+			if _, err := os.Lstat(gone); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s: %s is there: %v", what, gone, err)
+			}
+		}
+	}
+}
+
 func TestStateDirLoad(t *testing.T) {
 	dir := testStateDir(t)
 	m := run1()

@@ -18,13 +18,14 @@ var ErrNotSent = errors.New("message was not sent")
 // with one number for both it would end a call of the library.
 const FirstSerial = 1 << 31
 
-// Send sends a whole message to the bus that does not come from the library, between
-// two that do, and waits until the bus takes it. The descriptors stay the caller's.
-// It may be called once the library is connected.
-func (g *Guard) Send(message []byte, fds []int) error {
+// Send sends whole messages to the bus that do not come from the library, between
+// two that do, and waits until the bus takes them. The descriptors are those of the
+// first message, and stay the caller's. It may be called once the library is
+// connected.
+func (g *Guard) Send(messages []byte, fds []int) error {
 	g.out.Lock()
 	defer g.out.Unlock()
-	return writeTo(g.bus, message, fds)
+	return writeTo(g.bus, messages, fds)
 }
 
 // writeTo writes whole messages. The descriptors go with the first byte; if the

@@ -13,8 +13,12 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// maxQueued bounds the messages that wait for the bus to take them.
-const maxQueued = 8192
+const (
+	// maxQueued bounds the messages that wait for the bus to take them.
+	maxQueued = 8192
+	// maxBatch is how many bytes are enough for one piece.
+	maxBatch = 16 << 10
+)
 
 // outgoing is what waits to be sent, with files to close then.
 type outgoing struct {
@@ -162,37 +166,89 @@ func (s *session) deliver() {
 	for {
 		select {
 		case m := <-s.out:
-			if m.call != nil {
-				s.conn.Send(m.call, nil)
-			} else {
-				s.write(m.message)
-			}
-			closeAll(m.files)
+			s.sendFrom(m)
 		case <-s.ctx.Done():
 			return
 		}
 	}
 }
 
-// write sends a message. Who waits for a reply that cannot be sent gets an error.
-func (s *session) write(m message) {
+// sendFrom sends a message, and what is queued behind it in the same piece: a reply
+// and the signal that belongs to it then wake the bus once.
+func (s *session) sendFrom(m outgoing) {
+	var batch []byte
+	for more := true; more; {
+		wire, fds := s.encode(m.message)
+		switch {
+		case m.call == nil && len(fds) == 0 && batch == nil:
+			batch = wire
+		case m.call == nil && len(fds) == 0:
+			batch = append(batch, wire...)
+		default:
+			s.flush(batch)
+			batch = nil
+			s.sendAlone(m, wire, fds)
+		}
+		closeAll(m.files)
+		if more = len(batch) < maxBatch; more {
+			select {
+			case m = <-s.out:
+			default:
+				more = false
+			}
+		}
+	}
+	s.flush(batch)
+}
+
+// encode gives nothing for a message that cannot be encoded. Who waits for a reply
+// gets an error instead.
+func (s *session) encode(m message) (wire []byte, fds []int) {
+	if m.kind == 0 {
+		return nil, nil
+	}
 	s.serial = max(s.serial+1, busguard.FirstSerial)
 	wire, fds, err := m.encode(s.serial)
 	if err == nil {
-		err = s.guard.Send(wire, fds)
-		if err == nil {
-			return
-		}
-		if !errors.Is(err, busguard.ErrNotSent) {
-			s.log.Debug("send to message bus", "error", err)
-			_ = s.conn.Close()
-			return
-		}
+		return wire, fds
 	}
 	s.log.Warn("message cannot be sent", "to", m.destination, "member", m.member, "error", err)
-	if m.kind == dbus.TypeMethodReply {
-		s.write(m.instead(err))
+	if m.kind != dbus.TypeMethodReply {
+		return nil, nil
 	}
+	return s.encode(m.instead(err))
+}
+
+func (s *session) flush(batch []byte) {
+	if len(batch) > 0 {
+		_ = s.write(batch, nil) // without descriptors there is nothing to be done
+	}
+}
+
+// sendAlone sends a call of the library, or a message with descriptors, which the
+// kernel may refuse.
+func (s *session) sendAlone(m outgoing, wire []byte, fds []int) {
+	if m.call != nil {
+		s.conn.Send(m.call, nil)
+		return
+	}
+	if err := s.write(wire, fds); errors.Is(err, busguard.ErrNotSent) {
+		s.log.Warn("message cannot be sent", "to", m.message.destination, "error", err)
+		if m.message.kind == dbus.TypeMethodReply {
+			wire, _ = s.encode(m.message.instead(err))
+			s.flush(wire)
+		}
+	}
+}
+
+// write gives the connection up if that is broken.
+func (s *session) write(wire []byte, fds []int) error {
+	err := s.guard.Send(wire, fds)
+	if err != nil && !errors.Is(err, busguard.ErrNotSent) {
+		s.log.Debug("send to message bus", "error", err)
+		_ = s.conn.Close()
+	}
+	return err
 }
 
 // DeliverSignal is part of dbus.SignalHandler. It must not block.

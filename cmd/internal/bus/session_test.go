@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -72,6 +73,53 @@ func TestReplyThatCannotBeSent(t *testing.T) {
 	}
 	if p.service.Conn() != conn {
 		t.Error("the connection was lost")
+	}
+}
+
+// A reply with a descriptor goes alone, and is in order with what goes in one piece.
+func TestDescriptorsBetweenSignals(t *testing.T) {
+	address := privatebus.Start(t)
+	tree := new(bus.Tree)
+	p := &probe{}
+	tree.Add(root, &bus.Object{Interfaces: []*bus.Interface{{Name: iface, Methods: []bus.Method{{
+		Name: "Open", In: bus.Args("n u"), Out: bus.Args("fd h, path s"),
+		Func: func(ctx context.Context, call *bus.Call, n uint32) (*os.File, string, error) {
+			if err := p.announce(ctx, call, n); err != nil {
+				return nil, "", err
+			}
+			return open(ctx, call)
+		},
+	}}}}})
+	p.service = bus.New(bus.Config{Address: address, Name: name, Tree: tree})
+	p.run(t)
+	p.awaitConnected(t)
+	c := connect(t, address)
+	if err := c.AddMatchSignal(dbus.WithMatchInterface(iface)); err != nil {
+		t.Fatal(err)
+	}
+	const rounds, each = 20, 5
+	signals := make(chan *dbus.Signal, rounds*(each+1))
+	c.Signal(signals)
+	for range rounds {
+		call := c.Object(name, root).Call(iface+".Open", 0, uint32(each))
+		var fd dbus.UnixFD
+		var path string
+		if err := call.Store(&fd, &path); err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(fd), "received")
+		if text, err := io.ReadAll(f); err != nil || string(text) != "hello" {
+			t.Errorf("file received: %q, %v", text, err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		for i := range uint32(each + 1) { // the last comes after the reply
+			s := <-signals
+			if s.Body[0] != i || (s.Sequence < call.ResponseSequence) != (i < each) {
+				t.Fatalf("signal %d: %+v, reply %d", i, s, call.ResponseSequence)
+			}
+		}
 	}
 }
 
