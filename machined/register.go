@@ -103,7 +103,7 @@ func openSupervisor(caller Caller, leader *Process) *Process {
 	if caller.PID <= 1 || caller.PID == leader.PID || caller.PID == os.Getpid() {
 		return nil
 	}
-	p, err := ProcessRef{ProcessID: ProcessID{PID: caller.PID}, PIDFD: caller.PIDFD}.open()
+	p, err := caller.open()
 	if err != nil {
 		return nil
 	}

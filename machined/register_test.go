@@ -130,6 +130,12 @@ func TestSupervisorIsTheCaller(t *testing.T) {
 	if _, err := m.Find("foo"); err != nil {
 		t.Errorf("the machine ended with its supervisor: %v", err)
 	}
+	// One that has ended is none, be it known by pidfd.
+	r.Name, r.Leader.ProcessID = "late", sleeper(t).ProcessID
+	got, err = m.Register(t.Context(), Caller{PID: supervisor.PID, PIDFD: supervisor.PIDFD()}, r)
+	if err != nil || got.Supervisor.PID != 0 {
+		t.Errorf("machine %+v, %v", got, err)
+	}
 	r.Name, r.Leader = "self", ProcessRef{}
 	own := sleeper(t)
 	got, err = m.Register(t.Context(), Caller{PID: own.PID}, r)

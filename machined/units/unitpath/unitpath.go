@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,7 @@ import (
 // service manager's tree of hybrid hosts; "" where it is in none.
 // [machined.ErrNoSuchProcess].
 func Cgroups(pid int) (unified, named string, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	text, err := readAll(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		err = machined.ErrNoSuchProcess
 	}
@@ -28,6 +29,27 @@ func Cgroups(pid int) (unified, named string, err error) {
 	}
 	unified, named = parseProcCgroup(string(text))
 	return unified, named, nil
+}
+
+// readAll reads a file of the kernel, once for each registration and look-up. Package
+// os would make twice as many system calls, to find out that it cannot be polled.
+func readAll(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd) //nolint:errcheck // only read
+	text := make([]byte, 0, 4096)
+	for {
+		n, err := unix.Read(fd, text[len(text):cap(text)])
+		if err != nil {
+			return nil, &os.PathError{Op: "read", Path: path, Err: err}
+		}
+		if n == 0 {
+			return text, nil
+		}
+		text = slices.Grow(text[:len(text)+n], 1024)
+	}
 }
 
 // parseProcCgroup reads what cgroups(7) describes: ID:CONTROLLERS:PATH.

@@ -1,6 +1,10 @@
 package unitpath
 
 import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -34,4 +38,27 @@ func FuzzSplit(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestCgroups(t *testing.T) {
+	want, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unified, named := parseProcCgroup(string(want))
+	if a, b, err := Cgroups(os.Getpid()); err != nil || a != unified || b != named {
+		t.Errorf("cgroups %q and %q, %v, want %q and %q", a, b, err, unified, named)
+	}
+	if _, _, err := Cgroups(1 << 30); !errors.Is(err, machined.ErrNoSuchProcess) {
+		t.Errorf("of no process: %v", err)
+	}
+	// Longer than what is read at once.
+	long := filepath.Join(t.TempDir(), "long")
+	text := bytes.Repeat([]byte("0::/x\n"), 5000)
+	if err := os.WriteFile(long, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readAll(long); err != nil || !bytes.Equal(got, text) {
+		t.Errorf("read %d bytes, %v, want %d", len(got), err, len(text))
+	}
 }
