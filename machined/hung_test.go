@@ -3,14 +3,19 @@ package machined
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"berth/fixtures/await"
 	"berth/fixtures/deadfuse"
+	"berth/images/errand"
+	"berth/machined/apart"
 )
 
 // hangs is what a file system that never answers holds up.
@@ -80,4 +85,19 @@ func mounted(t *testing.T) int {
 		t.Skip("NOT TESTED: needs root")
 	}
 	return shellIn(t, obey, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}).PID
+}
+
+// What processes apart say is what the transports have names for.
+func TestExplain(t *testing.T) {
+	for from, to := range map[error]error{
+		apart.ErrBusy: ErrTooManyOperations, apart.ErrNoRoot: ErrNotSupported, unix.EOVERFLOW: ErrNotSupported,
+		errand.ErrStalled: unix.ETIMEDOUT, context.DeadlineExceeded: unix.ETIMEDOUT, unix.ENOSPC: unix.ENOSPC,
+	} {
+		if got := explain(fmt.Errorf("step: %w", from)); !errors.Is(got, to) || !errors.Is(got, from) {
+			t.Errorf("%v became %v, want %v", from, got, to)
+		}
+	}
+	if err := explain(nil); err != nil {
+		t.Error(err)
+	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/images/errand"
 	"berth/machined/apart"
 )
 
@@ -45,6 +46,8 @@ func explain(err error) error {
 		return fmt.Errorf("%w: %w", ErrNotSupported, err)
 	case errors.Is(err, apart.ErrBusy):
 		return fmt.Errorf("%w: %w", ErrTooManyOperations, err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errand.ErrStalled):
+		return fmt.Errorf("%w: %w", unix.ETIMEDOUT, err)
 	}
 	return err
 }

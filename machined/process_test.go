@@ -43,7 +43,7 @@ func command(t testing.TB, argv ...string) (*Process, func()) {
 	return p, end
 }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func waitEnd(t testing.TB, p *Process) {
 	t.Helper()

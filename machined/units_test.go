@@ -19,7 +19,7 @@ import (
 	"berth/machined/units/unitstest"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // backends runs a test with every units backend that works on this machine.
 func backends(t *testing.T, test func(t *testing.T, units machined.Units)) {

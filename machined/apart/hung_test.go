@@ -180,13 +180,15 @@ func TestOneDeadMachineLeavesTheOthers(t *testing.T) {
 	dead, living := container(t), rooted(t, dir)
 	fs := deaden(t, dead, "/etc")
 	c := NewCrew()
+	long := time.Second // how long a process may take to get stuck
 	await.Until(t, waiting, "the machine to have its share", func() bool {
 		var all sync.WaitGroup
+		long = min(2*long, waiting/8)
 		for range c.looks.limits.machine {
 			all.Go(func() {
 				ctx, cancel := context.WithCancel(t.Context())
 				context.AfterFunc(t.Context(), cancel)
-				timer := time.AfterFunc(time.Second, cancel)
+				timer := time.AfterFunc(long, cancel)
 				defer timer.Stop()
 				_, _ = c.OSRelease(ctx, dead) // it hangs, or was ended too early
 			})
