@@ -52,6 +52,9 @@
 // SUBGROUP, CGROUP, SUPERVISED (the supervisor runs just this machine) and
 // MANAGED (it was started by Start).
 //
+// starts/NAME in the directory for what only we need notes a start that is under
+// way, with its runner: the next Manager goes on with it if this one is killed.
+//
 // # File systems of machines
 //
 // They may never answer. What looks into them (copies, bind mounts, os-release,

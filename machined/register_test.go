@@ -101,6 +101,18 @@ func TestRegisterRefuses(t *testing.T) {
 	register(t, m, "bar", other)
 }
 
+// A number says nothing of a process once that has been looked at.
+func TestCheckedRegistrationIsOfOneProcess(t *testing.T) {
+	m := testManager(t, testConfig(t))
+	p := sleeper(t)
+	r := validRegistration()
+	r.Leader.ProcessID = ProcessID{PID: p.PID}
+	got, err := m.CheckRegistration(root(), r)
+	if err != nil || got.Leader.ProcessID != p.ProcessID {
+		t.Errorf("leader %+v, %v, want %+v", got.Leader, err, p.ProcessID)
+	}
+}
+
 func TestRegisterByAdministratorKeepsTheOwner(t *testing.T) {
 	m := testManager(t, testConfig(t))
 	leader := sleeper(t)
