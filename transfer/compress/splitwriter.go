@@ -105,6 +105,9 @@ func (s *splitWriter) begin() {
 	s.filled = <-s.free
 	s.filled.piece = slices.Grow(s.filled.piece[:0], s.size)
 	s.filled.out.Reset()
+	// What does not compress gets a little longer; a buffer that had to grow for that
+	// would leave as much again behind, time after time.
+	s.filled.out.Grow(s.size + s.size/50 + 4096)
 }
 
 // flush starts to compress the piece that is filled.
