@@ -100,7 +100,7 @@ func (s *stage) startHere(j unpackJob, files []*os.File) (*os.Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the job: %w", err)
 	}
-	return startConfined([]string{UnpackerName, string(text)}, &os.ProcAttr{
+	return startConfined(unpackerCapabilities, []string{UnpackerName, string(text)}, &os.ProcAttr{
 		Env: os.Environ(), Files: files, Sys: &syscall.SysProcAttr{Cloneflags: newNetwork()},
 	})
 }

@@ -53,7 +53,7 @@ func startWorker(j job) (_ *worker, err error) {
 	defer func() { err = errors.Join(err, theirStderr.Close()) }()
 
 	stdin, stdout := j.Request.streams(null)
-	process, err := startConfined([]string{WorkerName}, &os.ProcAttr{
+	process, err := startConfined(workerCapabilities, []string{WorkerName}, &os.ProcAttr{
 		Env:   workerEnvironment(os.Environ()),
 		Files: []*os.File{stdin, stdout, theirStderr, theirs},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Cloneflags: namespacesOf(j.Request)},
@@ -86,15 +86,19 @@ func (r *Request) streams(null *os.File) (stdin, stdout *os.File) {
 }
 
 // workerCapabilities are what any worker keeps, makes namespaces with, and needs to
-// drop the rest.
-var workerCapabilities = append([]cap.Value{cap.LINUX_IMMUTABLE, cap.SYS_ADMIN, cap.SETPCAP}, imageCapabilities...)
+// drop the rest. unpackerCapabilities are less: each one that is left to drop in the
+// cage halts all threads of the process.
+var (
+	workerCapabilities   = append([]cap.Value{cap.LINUX_IMMUTABLE, cap.SYS_ADMIN, cap.SETPCAP}, imageCapabilities...)
+	unpackerCapabilities = append([]cap.Value{cap.SETPCAP}, imageCapabilities...)
+)
 
-// startConfined starts this binary anew. Where the host does not let us make
+// startConfined starts this binary anew, with no more than keep. Where the host does not let us make
 // namespaces, the child goes without: its cage refuses it the network all the same.
-func startConfined(argv []string, attr *os.ProcAttr) (process *os.Process, err error) {
+func startConfined(keep []cap.Value, argv []string, attr *os.ProcAttr) (process *os.Process, err error) {
 	const self = "/proc/self/exe"
 	attr.Dir = "/"
-	err = cage.Bound(workerCapabilities, func() (err error) {
+	err = cage.Bound(keep, func() (err error) {
 		process, err = os.StartProcess(self, argv, attr)
 		if errors.Is(err, syscall.EPERM) && attr.Sys.Cloneflags != 0 {
 			attr.Sys.Cloneflags = 0
