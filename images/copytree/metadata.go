@@ -31,14 +31,14 @@ func (c *copier) applyMetadata(src string, fd int, st *unix.Statx_t) error {
 	if c.merge != nil && c.merge.Owner != nil {
 		uid, gid, mode = c.merge.Owner.UID, c.merge.Owner.GID, c.merge.Owner.mode(st)
 	}
-	if err := unix.Chown(dst, int(uid), int(gid)); err != nil {
+	if err := unix.Fchownat(fd, "", int(uid), int(gid), unix.AT_EMPTY_PATH); err != nil {
 		return fmt.Errorf("change owner: %w", err)
 	}
 	if err := c.copyXattrs(src, dst); err != nil {
 		return err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
-		if err := unix.Chmod(dst, mode); err != nil {
+		if err := changeMode(fd, mode, st); err != nil {
 			return fmt.Errorf("change mode: %w", err)
 		}
 	}
@@ -50,6 +50,14 @@ func (c *copier) applyMetadata(src string, fd int, st *unix.Statx_t) error {
 		return fmt.Errorf("change times: %w", err)
 	}
 	return nil
+}
+
+// changeMode spares the way through /proc where it may: files and directories are open for use, nodes are not.
+func changeMode(fd int, mode uint32, st *unix.Statx_t) error {
+	if isRegular(st) || isDir(st) {
+		return unix.Fchmod(fd, mode)
+	}
+	return unix.Chmod(fdPath(fd), mode)
 }
 
 // fdPath names what a descriptor stands for.
