@@ -156,14 +156,12 @@ func TestCallersThatLeaveAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	await.Until(t, limit, "the end of all match rules", func() bool { return matchRules(t, c, service) == before })
-	await.Until(t, limit, "the end of all descriptors", func() bool { return openFDs(t) <= files })
 	if err := c.Object(name, root).Call(iface+".Whoami", 0).Err; err != nil {
 		t.Error(err)
 	}
-	if got := matchRules(t, c, service); got != before+1 {
-		t.Errorf("%d match rules, want %d", got, before+1)
-	}
+	// Calls of those that left may still be on their way.
+	await.Until(t, limit, "the end of all match rules but one", func() bool { return matchRules(t, c, service) == before+1 })
+	await.Until(t, limit, "the end of all descriptors but one", func() bool { return openFDs(t) <= files+1 }) // a pidfd
 }
 
 // brokenBus lets a client in, calls it, and refuses its first message.
