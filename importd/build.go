@@ -36,7 +36,8 @@ var (
 type build struct {
 	into receiver
 	// pending is the receiver unless the transfer is a direct one.
-	pending  *images.Pending
+	pending *images.Pending
+	// unpacker is nil where there was nothing to unpack.
 	unpacker *unpacker
 	// stdin feeds the unpacker of a pull; an import's reads the file itself.
 	stdin *os.File
@@ -48,6 +49,8 @@ func (s *stage) newBuild(ctx context.Context, stdin *os.File) (_ *build, err err
 	b := &build{}
 	if s.Request.Direct != nil {
 		b.into, err = s.target()
+	} else if still := s.snapshot(ctx, stdin); still != nil {
+		return &build{into: still, pending: still, ended: true}, nil
 	} else {
 		b.pending, err = s.newPending(ctx)
 		b.into = b.pending
@@ -59,6 +62,19 @@ func (s *stage) newBuild(ctx context.Context, stdin *os.File) (_ *build, err err
 		return nil, errors.Join(err, b.into.Discard())
 	}
 	return b, nil
+}
+
+// snapshot makes the image of a directory at once, where that is a subvolume on the
+// file system of the images; else it returns nil.
+func (s *stage) snapshot(ctx context.Context, dir *os.File) *images.Pending {
+	if s.Request.Kind != ImportFS || s.NoSubvolumes || s.User {
+		return nil
+	}
+	still, err := images.NewPendingSnapshot(ctx, s.Request.ImageRoot, dir)
+	if err != nil {
+		return nil // whatever is in the way: a copy tells if it is in its way too
+	}
+	return still
 }
 
 func (s *stage) newPending(ctx context.Context) (*images.Pending, error) {
@@ -132,6 +148,9 @@ func (b *build) finish(cause error) error {
 // wait waits for an unpacker that reads its input itself. When ctx ends, the
 // unpacker is ended too.
 func (b *build) wait(ctx context.Context) error {
+	if b.ended {
+		return ctx.Err()
+	}
 	defer context.AfterFunc(ctx, b.unpacker.kill)()
 	b.ended = true
 	err := b.unpacker.wait()

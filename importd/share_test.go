@@ -5,9 +5,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"berth/fixtures/loopfs"
+	"berth/images"
 	"berth/importd"
 
 	"golang.org/x/sys/unix"
@@ -56,6 +58,59 @@ func TestDisksShareBlocks(t *testing.T) {
 				t.Errorf("three disks of %d bytes that are there already take %d", size, used)
 			}
 		})
+	}
+}
+
+// A subvolume becomes an image by a snapshot, which has the same inodes, and is not
+// written to when the source is.
+func TestImportOfASubvolume(t *testing.T) {
+	root := loopfs.Mount(t, "btrfs", 400)
+	h := newHost(t)
+	parent, err := os.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer parent.Close() //nolint:errcheck // only looked at
+	if err := images.MakeTree(parent, "source", false); err != nil {
+		t.Fatal(err)
+	}
+	source := filepath.Join(root, "source")
+	file := filepath.Join(source, "usr", "file")
+	for range 200 { // numbers that no copy comes to
+		gone := filepath.Join(source, "gone")
+		err = errors.Join(err, os.WriteFile(gone, nil, 0o600), os.Remove(gone))
+	}
+	err = errors.Join(err, os.Mkdir(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("old"), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for local, plain := range map[string]bool{"snapshot": false, "copy": true} {
+		h.config.NoSubvolumes = plain
+		dir, err := os.Open(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := importd.Request{Kind: importd.ImportFS, Class: images.ClassMachine, Local: local, ImageRoot: root, File: dir}
+		if err := errors.Join(importd.Do(t.Context(), h.config, r, func(importd.Event) {}), dir.Close()); err != nil {
+			t.Fatal(err)
+		}
+		was, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is, err := os.Stat(filepath.Join(root, local, "usr", "file"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same := is.Sys().(*syscall.Stat_t).Ino == was.Sys().(*syscall.Stat_t).Ino; same == plain {
+			t.Errorf("%s: has the inodes of the source: %v", local, same)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "snapshot", "usr", "file"), []byte("new"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "old" {
+		t.Errorf("the source has %q, %v", text, err)
 	}
 }
 
