@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,12 +81,20 @@ func TestDoEndsWithAHangingWorker(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r := endless(t)
 	defer r.File.Close() //nolint:errcheck // nothing was written
-	err := importd.Do(ctx, h.config, r, func(importd.Event) {
-		if ctx.Err() == nil {
-			hang(t)
-			cancel()
-		}
-	})
+	defer cancel()
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		tell := sync.OnceFunc(func() { close(begun) })
+		ended <- importd.Do(ctx, h.config, r, func(importd.Event) { tell() })
+	}()
+	select {
+	case <-begun:
+	case err := <-ended:
+		t.Fatalf("it ended before it said anything: %v", err)
+	}
+	hang(t)
+	cancel()
+	err := <-ended
 	if !errors.Is(err, importd.ErrCanceled) {
 		t.Errorf("it ended with %v", err)
 	}
