@@ -83,6 +83,12 @@ func (p *plan) start() (*os.Process, error) {
 		defer syscall.ForkLock.Unlock()
 		var errno syscall.Errno
 		pid, errno = fork(p)
+		if p.plain && p.cgroup != nil && (errno == unix.EACCES || errno == unix.EPERM) {
+			// A user may make groups in what is delegated to him, and still not move there
+			// from where he is.
+			p.clone.flags, p.clone.cgroup = p.clone.flags&^unix.CLONE_INTO_CGROUP, 0
+			pid, errno = fork(p)
+		}
 		runtime.KeepAlive(p)
 		if errno != 0 {
 			return fmt.Errorf("clone process for machine: %w", errno)

@@ -3,6 +3,7 @@ package nsenter
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/fixtures/await"
+	testgroup "berth/fixtures/cgroup"
 	"berth/fixtures/guest/guesttest"
 )
 
@@ -30,8 +32,9 @@ const (
 )
 
 // asPlainUser has the test run a second time, as a plain user with a machine of
-// his own. It returns in there only: whoever sees ok as false is done.
-func asPlainUser(t *testing.T, ids guesttest.Ids) (target Target, tree string, ok bool) {
+// his own, which is prepared before by root. It returns in there only: whoever sees
+// ok as false is done.
+func asPlainUser(t *testing.T, ids guesttest.Ids, prepare ...func(leader int)) (target Target, tree string, ok bool) {
 	t.Helper()
 	if leader := os.Getenv(plainLeader); leader != "" {
 		pid, err := strconv.Atoi(leader)
@@ -41,6 +44,9 @@ func asPlainUser(t *testing.T, ids guesttest.Ids) (target Target, tree string, o
 		return open(t, pid), os.Getenv(plainTree), true
 	}
 	machine := guesttest.StartOfUser(t, plainUID, ids)
+	for _, p := range prepare {
+		p(machine.Leader)
+	}
 	// By this name, as the directory it is in may be closed to that user.
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), plainLeader+"="+strconv.Itoa(machine.Leader), plainTree+"="+machine.Tree, "TMPDIR=/var/tmp")
@@ -99,6 +105,56 @@ func noChildren(t *testing.T) {
 	if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
 		t.Errorf("child %d was left behind (%v)", pid, err)
 	}
+}
+
+// A user may own the control group of his machine and not have the right to move
+// there from his own.
+func TestPlainUserExecInAGroupApart(t *testing.T) {
+	group := ""
+	if os.Getenv(plainLeader) == "" {
+		group = ownGroup(t)
+	}
+	target, _, ok := asPlainUser(t, guesttest.OneID, func(leader int) {
+		if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(leader)), 0); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if !ok {
+		return
+	}
+	made, err := target.newCgroup(false)
+	if err != nil || made == nil {
+		t.Fatalf("no group can be made: %v", err)
+	}
+	if err := made.release(); err != nil {
+		t.Error(err)
+	}
+	if got := sh(t, target, "id -u"); got != "0\n" {
+		t.Errorf("in the guest: %q", got)
+	}
+}
+
+// ownGroup is a control group that is delegated to the plain user.
+func ownGroup(t *testing.T) string {
+	t.Helper()
+	path, err := testgroup.Make("berth-test-" + strings.ToLower(rand.Text()[:8]))
+	if errors.Is(err, testgroup.ErrUnavailable) {
+		t.Skip("NOT TESTED: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(testgroup.Kill(path), testgroup.Remove(path)); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, name := range []string{".", "cgroup.procs"} {
+		if err := os.Chown(filepath.Join(path, name), plainUID, plainUID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
 }
 
 func TestPlainUserExecInRange(t *testing.T) {
