@@ -25,7 +25,7 @@ func (m *Manager) bareShell(machine Machine, pty nsenter.PTY, r ShellRequest) er
 	}
 	go func() {
 		defer m.background.Done()
-		_, err := m.config.Commands.Exec(m.ctx, s.leader.target(), spec)
+		_, err := m.command(m.ctx, machine, s.leader.target(), spec)
 		ended <- errors.Join(err, s.close())
 	}()
 	select {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"syscall"
 
+	"berth/machined/apart"
 	"berth/machined/nsenter"
 )
 
@@ -35,10 +36,20 @@ type Commands interface {
 	Exec(ctx context.Context, t nsenter.Target, spec nsenter.Spec) (nsenter.Result, error)
 }
 
-// children runs them from this process.
-type children struct{}
-
-func (children) Exec(ctx context.Context, t nsenter.Target, spec nsenter.Spec) (nsenter.Result, error) {
+// command runs a command. Where it is a child of this process, what has to be
+// looked for in the machine's files is looked for apart.
+func (m *Manager) command(ctx context.Context, machine Machine, t nsenter.Target, spec nsenter.Spec) (_ nsenter.Result, err error) {
+	if m.config.Commands != nil {
+		return m.config.Commands.Exec(ctx, t, spec)
+	}
+	found, err := m.apart.Find(ctx, apart.Machine{Target: t, User: machine.UID}, spec.User, spec.NeedsNull())
+	if err != nil {
+		return nsenter.Result{}, explain(err)
+	}
+	if found.Null != nil {
+		defer func() { err = errors.Join(err, found.Null.Close()) }()
+	}
+	spec.Found = &found
 	return nsenter.Exec(ctx, t, spec)
 }
 
@@ -60,7 +71,7 @@ func (m *Manager) Exec(ctx context.Context, name string, request ExecRequest) (r
 		if err := machine.safeToEnter(t); err != nil {
 			return err
 		}
-		got, err := m.config.Commands.Exec(ctx, t, nsenter.Spec{
+		got, err := m.command(ctx, machine, t, nsenter.Spec{
 			Argv: request.Argv, Env: request.Env, User: request.User, Dir: request.Dir,
 			Stdin: request.Stdin, Stdout: request.Stdout, Stderr: request.Stderr,
 		})

@@ -16,6 +16,7 @@ import (
 	"berth/fixtures/deadfuse"
 	"berth/images/errand"
 	"berth/machined/apart"
+	"berth/machined/nsenter"
 )
 
 // hangs is what a file system that never answers holds up.
@@ -75,6 +76,66 @@ func TestHungWorkHoldsNothing(t *testing.T) {
 				await.Until(t, time.Minute, "the process to end", m.apart.Idle)
 			})
 		}
+	}
+}
+
+// What a command or a terminal needs of the machine's files is looked for by a
+// process that can be given up.
+func TestHungEntriesHoldNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		dead string
+		do   func(ctx context.Context, m registered) error
+	}{
+		"command": {"/etc", func(ctx context.Context, m registered) error {
+			_, err := m.Exec(ctx, m.name, ExecRequest{Argv: []string{"true"}})
+			return err
+		}},
+		"terminal": {"/dev", func(ctx context.Context, m registered) error {
+			_, err := m.OpenPTY(ctx, m.name)
+			return err
+		}},
+		"login": {"/run", func(ctx context.Context, m registered) error {
+			_, err := m.OpenLogin(ctx, m.name)
+			return err
+		}},
+		"shell": {"/run", func(ctx context.Context, m registered) error {
+			_, err := m.OpenShell(ctx, m.name, ShellRequest{})
+			return err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each waits until what hangs is given up
+			leader := mounted(t)
+			m := managerOf(t, "dead", leader)
+			target, err := nsenter.Open(leader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer target.PIDFD.Close()
+			fs := deadfuse.MountBy(t, func(options string) error {
+				return nsenter.In(t.Context(), target, nsenter.Mount, func() error {
+					return errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("deadfuse", c.dead, "fuse", 0, options))
+				})
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan error)
+			go func() { ended <- c.do(ctx, m) }()
+			select {
+			case <-fs.Taken():
+			case err := <-ended:
+				t.Fatalf("it does not hang: %v", err)
+			}
+			cancel()
+			if err := <-ended; !errors.Is(err, context.Canceled) || !errors.Is(err, errand.ErrHangs) {
+				t.Errorf("not given up: %v", err)
+			}
+			if m.apart.Idle() {
+				t.Error("nothing hangs in a process apart")
+			}
+			fs.End()
+			await.Until(t, time.Minute, "the process to end", m.apart.Idle)
+		})
 	}
 }
 

@@ -50,9 +50,6 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.LogDir, "/run/berth/log")
 	setDefault(&c.LogSize, 1<<20)
 	setDefault(&c.StopGrace, 15*time.Second)
-	if c.Commands == nil {
-		c.Commands = children{}
-	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/machined/apart"
 	"berth/machined/machinebus"
 	"berth/machined/nsenter"
 )
@@ -50,7 +51,7 @@ func (m *Manager) OpenLogin(ctx context.Context, name string) (Terminal, error) 
 		if err := machine.safeToEnter(t); err != nil {
 			return err
 		}
-		return withBus(ctx, t, func(bus *machinebus.Bus) error {
+		return m.withBus(ctx, machine, t, func(bus *machinebus.Bus) error {
 			return bus.StartUnit(ctx, fmt.Sprintf("container-getty@%d.service", pty.Number))
 		})
 	})
@@ -74,7 +75,7 @@ func (m *Manager) OpenShell(ctx context.Context, name string, r ShellRequest) (T
 			return err
 		}
 		defer func() { err = errors.Join(err, terminal.Close()) }()
-		err = withBus(ctx, t, func(bus *machinebus.Bus) error {
+		err = m.withBus(ctx, machine, t, func(bus *machinebus.Bus) error {
 			return bus.StartShell(ctx, machinebus.Shell{
 				Number: pty.Number, Terminal: terminal, User: r.User, Path: r.Path, Args: r.Args, Env: r.Env,
 			})
@@ -98,9 +99,9 @@ func (m *Manager) openTerminal(
 		if err != nil {
 			return err
 		}
-		pty, err := t.OpenPTY(ctx, owner)
+		pty, err := m.apart.OpenPTY(ctx, apart.Machine{Target: t, User: machine.UID}, owner)
 		if err != nil {
-			return err
+			return explain(err)
 		}
 		if err := use(machine, t, pty); err != nil {
 			return errors.Join(err, pty.Master.Close())
@@ -112,14 +113,14 @@ func (m *Manager) openTerminal(
 }
 
 // withBus runs f with the machine's service manager. [ErrNoBus].
-func withBus(ctx context.Context, t nsenter.Target, f func(*machinebus.Bus) error) (err error) {
-	socket, err := t.Connect(ctx, machinebus.Socket)
+func (m *Manager) withBus(ctx context.Context, machine Machine, t nsenter.Target, f func(*machinebus.Bus) error) (err error) {
+	socket, err := m.apart.Connect(ctx, apart.Machine{Target: t, User: machine.UID}, machinebus.Socket)
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, nsenter.ErrNotSocket),
 		errors.Is(err, unix.ECONNREFUSED): // nobody listens
 		return fmt.Errorf("%w: %w", ErrNoBus, err)
 	case err != nil:
-		return err
+		return explain(err)
 	}
 	bus, err := machinebus.New(ctx, socket)
 	if err != nil {

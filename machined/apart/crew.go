@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -23,8 +24,9 @@ const (
 	copyGrace = 2 * time.Second
 	// maxRelease bounds an os-release file, in bytes.
 	maxRelease = 256 << 10
-	// maxAnswer bounds answers: such a file in Base64.
-	maxAnswer = maxRelease*4/3 + 4<<10
+	// maxAnswer bounds answers: an account in as many groups as the kernel knows of,
+	// or such a file in Base64.
+	maxAnswer = 1 << 20
 )
 
 // Machine is what is looked into.
@@ -60,17 +62,56 @@ func (c *Crew) OSRelease(ctx context.Context, m Machine) ([]byte, error) {
 }
 
 // RootDirectory opens a machine's root directory for reading.
-func (c *Crew) RootDirectory(ctx context.Context, m Machine) (_ *os.File, err error) {
+func (c *Crew) RootDirectory(ctx context.Context, m Machine) (*os.File, error) {
+	return c.fetch(ctx, m, request{Root: true}, nil, "/")
+}
+
+// Connect is nsenter.Target.Connect.
+func (c *Crew) Connect(ctx context.Context, m Machine, name string) (_ *net.UnixConn, err error) {
+	socket, err := c.fetch(ctx, m, request{Connect: name}, nil, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, socket.Close()) }()
+	conn, err := net.FileConn(socket)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s in the guest: %w", name, err)
+	}
+	return conn.(*net.UnixConn), nil // of an AF_UNIX stream socket
+}
+
+// OpenPTY is nsenter.Target.OpenPTY.
+func (c *Crew) OpenPTY(ctx context.Context, m Machine, owner uint32) (nsenter.PTY, error) {
+	var p nsenter.PTY
+	var err error
+	p.Master, err = c.fetch(ctx, m, request{Terminal: &owner}, &p.Number, "/dev/ptmx")
+	return p, err
+}
+
+// Find is nsenter.Target.Find.
+func (c *Crew) Find(ctx context.Context, m Machine, user string, null bool) (nsenter.Found, error) {
+	var f nsenter.Found
+	r := request{Find: &findRequest{User: user, Null: null}}
+	if !null {
+		return f, c.look(ctx, m, r, &f.Account)
+	}
+	var err error
+	f.Null, err = c.fetch(ctx, m, r, &f.Account, "/dev/null")
+	return f, err
+}
+
+// fetch sends a process that opens a file and does not take long.
+func (c *Crew) fetch(ctx context.Context, m Machine, r request, answer any, name string) (_ *os.File, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make socket pair: %w", err)
 	}
 	ours, theirs := os.NewFile(uintptr(pair[0]), "socket"), os.NewFile(uintptr(pair[1]), "socket")
 	defer func() { err = errors.Join(err, ours.Close(), theirs.Close()) }()
-	if err := c.look(ctx, m, request{Root: true}, nil, theirs); err != nil {
+	if err := c.look(ctx, m, r, answer, theirs); err != nil {
 		return nil, err
 	}
-	return receiveFile(ours)
+	return receive(ours, name)
 }
 
 // BindMount mounts something of the host into a machine that has mounts of its
@@ -93,7 +134,7 @@ func (c *Crew) Copy(ctx context.Context, m Machine, r CopyRequest) error {
 }
 
 // look sends a process that does not take long.
-func (c *Crew) look(ctx context.Context, m Machine, r request, answer *[]byte, files ...*os.File) error {
+func (c *Crew) look(ctx context.Context, m Machine, r request, answer any, files ...*os.File) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	leave, err := c.looks.enter(ctx, m)
@@ -101,11 +142,7 @@ func (c *Crew) look(ctx context.Context, m Machine, r request, answer *[]byte, f
 		return err
 	}
 	r.PID = m.PID
-	var into any
-	if answer != nil {
-		into = answer
-	}
 	return errand.Errand{
 		Name: Name, Request: r, Files: append([]*os.File{m.PIDFD}, files...), MaxAnswer: maxAnswer, Known: known, Ended: leave,
-	}.Run(ctx, into)
+	}.Run(ctx, answer)
 }

@@ -1,5 +1,6 @@
 // Package apart does what looks into a machine's file systems in processes of its
-// own: copies, bind mounts, os-release, root directories. A machine may have a
+// own: copies, bind mounts, os-release, root directories, pseudo terminals, sockets,
+// and what there is to know of a user before a command runs. A machine may have a
 // file system whose server never answers; whoever asks it waits as long as it
 // likes, in a way that even SIGKILL may not end. A process can be given up, a
 // thread of the daemon cannot.
@@ -10,6 +11,9 @@
 package apart
 
 import (
+	"context"
+	"os"
+
 	"berth/images/copytree"
 	"berth/images/errand"
 	"berth/machined/nsenter"
@@ -21,16 +25,26 @@ const Name = "berth-apart"
 
 // request is what a process is told; one field is set beside the process id.
 type request struct {
-	PID     int // of the machine's leader, whose pidfd is the first file
-	Release bool
-	Root    bool // the second file is the socket for it
-	Copy    *CopyRequest
-	Bind    *BindRequest
+	PID      int // of the machine's leader, whose pidfd is the first file
+	Release  bool
+	Root     bool // this and the next three pass a file on, by a socket that is the second file
+	Connect  string
+	Terminal *uint32 // its owner
+	Find     *findRequest
+	Copy     *CopyRequest
+	Bind     *BindRequest
+}
+
+// findRequest asks for what nsenter.Target.Find returns.
+type findRequest struct {
+	User string
+	Null bool
 }
 
 // known are the errors that callers look for.
 var known = []error{
 	nsenter.ErrGone, nsenter.ErrTooLarge, nsenter.ErrNotRegular, copytree.ErrMoved, copytree.ErrTooDeep, ErrNoRoot,
+	nsenter.ErrNotSocket, nsenter.ErrNoUserNamespace, nsenter.ErrUnknownUser,
 }
 
 // Main is the whole life of a process; the result is its exit status.
@@ -41,16 +55,36 @@ func Main() int {
 		return errand.Reply(nil, err)
 	}
 	t := nsenter.Target{PID: r.PID, PIDFD: errand.File(0)}
-	var answer []byte
+	answer, err := r.do(ctx, t)
+	return errand.Reply(answer, err, known...)
+}
+
+func (r request) do(ctx context.Context, t nsenter.Target) (answer any, err error) {
 	switch {
 	case r.Release:
-		answer, err = readRelease(t)
-	case r.Root:
-		err = sendRoot(t, errand.File(1))
+		return readRelease(t)
 	case r.Copy != nil:
-		err = r.Copy.do(ctx, t)
+		return nil, r.Copy.do(ctx, t)
 	case r.Bind != nil:
-		err = r.Bind.do(ctx, t)
+		return nil, r.Bind.do(ctx, t)
 	}
-	return errand.Reply(answer, err, known...)
+	var file *os.File
+	switch {
+	case r.Root:
+		file, err = openRoot(t)
+	case r.Connect != "":
+		file, err = connect(ctx, t, r.Connect)
+	case r.Terminal != nil:
+		var pty nsenter.PTY
+		pty, err = t.OpenPTY(ctx, *r.Terminal)
+		file, answer = pty.Master, pty.Number
+	case r.Find != nil:
+		var found nsenter.Found
+		found, err = t.Find(r.Find.User, r.Find.Null)
+		file, answer = found.Null, found.Account
+	}
+	if err != nil || file == nil {
+		return answer, err
+	}
+	return answer, pass(file)
 }

@@ -110,6 +110,34 @@ func TestDeadFileSystems(t *testing.T) {
 				return err
 			}
 		},
+		"account": func(t *testing.T) (*deadfuse.FS, func(context.Context, *Crew) error) {
+			m := container(t)
+			return deaden(t, m, "/etc"), func(ctx context.Context, c *Crew) error {
+				_, err := c.Find(ctx, m, "root", false)
+				return err
+			}
+		},
+		"null device": func(t *testing.T) (*deadfuse.FS, func(context.Context, *Crew) error) {
+			m := container(t)
+			return deaden(t, m, "/dev"), func(ctx context.Context, c *Crew) error {
+				_, err := c.Find(ctx, m, "root", true)
+				return err
+			}
+		},
+		"terminal": func(t *testing.T) (*deadfuse.FS, func(context.Context, *Crew) error) {
+			m := container(t)
+			return deaden(t, m, "/dev"), func(ctx context.Context, c *Crew) error {
+				_, err := c.OpenPTY(ctx, m, 0)
+				return err
+			}
+		},
+		"socket": func(t *testing.T) (*deadfuse.FS, func(context.Context, *Crew) error) {
+			m := container(t)
+			return deaden(t, m, "/run"), func(ctx context.Context, c *Crew) error {
+				_, err := c.Connect(ctx, m, "/run/socket")
+				return err
+			}
+		},
 		"copy out": func(t *testing.T) (*deadfuse.FS, func(context.Context, *Crew) error) {
 			m := container(t)
 			request := CopyRequest{Host: filepath.Join(t.TempDir(), "copy"), Guest: "/etc/passwd", Out: true}

@@ -42,6 +42,9 @@ type Spec struct {
 	// Program, if set, is run in place of the first word of Argv, and not searched
 	// for.
 	Program string
+	// Found, if set, is what [Target.Find] has found for User and for the streams;
+	// it remains the caller's. Else Exec looks for it.
+	Found *Found
 	// Terminal makes Stdin, a terminal, the controlling one of the session.
 	Terminal bool
 	// OwnUnit says that the caller is alone in a unit of a service manager, whose end
@@ -50,6 +53,9 @@ type Spec struct {
 	// Started, if set, is called once the command runs.
 	Started func()
 }
+
+// NeedsNull says whether the command gets the guest's null device.
+func (s Spec) NeedsNull() bool { return s.Stdin == nil || s.Stdout == nil || s.Stderr == nil }
 
 // Result is how a command ended.
 type Result struct {

@@ -83,13 +83,12 @@ func prepare(ctx context.Context, t Target, spec Spec) (_ *plan, err error) {
 		return nil, err
 	}
 	p.fds[fdRoot], p.root = p.keep(root), true
-	user, err := LookupAccount(root, spec.User)
+	found, err := p.find(spec)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.setStdio(root, spec); err != nil {
-		return nil, err
-	}
+	user := found.Account
+	p.setStdio(spec, found.Null)
 	if err := errors.Join(p.setCredentials(ctx, user), p.setCaps(), p.inherit()); err != nil {
 		return nil, err
 	}
@@ -138,23 +137,25 @@ func (p *plan) close() error {
 	return err
 }
 
-func (p *plan) setStdio(root *os.File, spec Spec) error {
-	var null *os.File
+// find returns what the files of the machine say.
+func (p *plan) find(spec Spec) (Found, error) {
+	if spec.Found != nil {
+		return *spec.Found, nil
+	}
+	found, err := p.target.Find(spec.User, spec.NeedsNull())
+	if found.Null != nil {
+		p.keep(found.Null)
+	}
+	return found, err
+}
+
+func (p *plan) setStdio(spec Spec, null *os.File) {
 	for i, f := range []*os.File{spec.Stdin, spec.Stdout, spec.Stderr} {
 		if f == nil {
-			if null == nil {
-				opened, err := openNull(root)
-				if err != nil {
-					return err
-				}
-				null = opened
-				p.keep(null)
-			}
 			f = null
 		}
 		p.fds[i] = f.Fd()
 	}
-	return nil
 }
 
 func (p *plan) setCredentials(ctx context.Context, user Account) error {

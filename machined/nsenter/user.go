@@ -51,6 +51,30 @@ func LookupAccount(root *os.File, name string) (Account, error) {
 	return user, nil
 }
 
+// Found is what [Exec] needs of the files of a machine.
+type Found struct {
+	Account Account
+	// Null is the machine's own /dev/null, nil if it is not needed.
+	Null *os.File
+}
+
+// Find looks for the account of a command, as [LookupAccount] does, and for the
+// null device if null is set, which is the caller's to close. It takes as long as
+// the machine's file systems like.
+func (t Target) Find(user string, null bool) (_ Found, err error) {
+	root, err := t.Root()
+	if err != nil {
+		return Found{}, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	account, err := LookupAccount(root, user)
+	if err != nil || !null {
+		return Found{Account: account}, err
+	}
+	device, err := openNull(root)
+	return Found{Account: account, Null: device}, err
+}
+
 // findUser searches passwd(5) text. A name wins over a number.
 func findUser(passwd []byte, name string) (Account, bool) {
 	number, isNumber := parseID(name)
