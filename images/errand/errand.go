@@ -42,7 +42,7 @@ const (
 type Errand struct {
 	// Name is argument 0 of the process.
 	Name string
-	// Request is what it is to do, as JSON; less than 64 KiB.
+	// Request is what it is to do, as JSON.
 	Request any
 	// Files are those that [File] returns there. They stay the caller's.
 	Files []*os.File
@@ -117,13 +117,12 @@ func (e Errand) start() (_ *process, err error) {
 	p.cmd.Args, p.cmd.Env, p.cmd.Dir = []string{e.Name}, environment(os.Environ()), "/"
 	p.cmd.ExtraFiles, p.cmd.SysProcAttr = e.Files, e.Attr
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = in, p.out, p.words
-	// Before the start: a pipe holds as much, and the process cannot be gone yet.
-	if _, err := order.Write(request); err != nil {
-		return nil, errors.Join(fmt.Errorf("pass request: %w", err), order.Close())
-	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, errors.Join(err, order.Close())
 	}
+	// A pipe may hold less. Where this does not succeed the process has ended, or the
+	// order has been closed: await tells why.
+	go func() { _, _ = order.Write(request) }()
 	go func() {
 		err := p.cmd.Wait()
 		e.ended()

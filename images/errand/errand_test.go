@@ -97,6 +97,21 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// A request may be longer than a pipe holds, which is one page for some users.
+func TestLongRequest(t *testing.T) {
+	none, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer none.Close()
+	text := strings.Repeat("x", 1<<20)
+	var got string
+	e := errand.Errand{Name: name, Request: order{"echo", text}, Files: []*os.File{none}, MaxAnswer: 2 << 20}
+	if err := e.Run(t.Context(), &got); err != nil || got != text+inherited() {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
 func TestFailures(t *testing.T) {
 	for do, c := range map[string]struct {
 		is   []error
