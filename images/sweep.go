@@ -28,6 +28,11 @@ type SweepOptions struct {
 	// SpoolAge is the time since its last change after which a spool goes; zero
 	// takes every spool.
 	SpoolAge time.Duration
+	// Abandoned is the temporary name of an image whose writers were all killed, or
+	// empty. A process that dies closes its files one after the other, and a service
+	// that was asked to mount a tree may have it open a little longer, so this one's
+	// lock is waited for.
+	Abandoned string
 	// Foreign removes trees of the foreign range, for a user who is not root.
 	Foreign *foreign.User
 }
@@ -48,6 +53,7 @@ func Sweep(ctx context.Context, root string, o SweepOptions) (removed []string, 
 		return nil, fmt.Errorf("sweep image directory: %w", err)
 	}
 	defer dir.Close()
+	awaitUnlocked(ctx, dir, o.Abandoned)
 	removed, err = sweepLocks(dir)
 	if err != nil {
 		return nil, fmt.Errorf("sweep %s: %w", root, err)
@@ -68,6 +74,38 @@ func Sweep(ctx context.Context, root string, o SweepOptions) (removed []string, 
 		errs = append(errs, f.Close())
 	}
 	return removed, errors.Join(errs...)
+}
+
+// How long a sweep waits for the lock of an abandoned image, and between two looks.
+const (
+	abandonedPatience = 10 * time.Second
+	abandonedStep     = 2 * time.Millisecond
+)
+
+// awaitUnlocked returns when nobody holds the lock of an abandoned image, or after a
+// while: then whoever sweeps next may have it.
+func awaitUnlocked(ctx context.Context, dir *os.File, name string) {
+	if !tempPattern.MatchString(name) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, abandonedPatience)
+	defer cancel()
+	for ctx.Err() == nil && lockedByOther(dir, name) {
+		select {
+		case <-time.After(abandonedStep):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// lockedByOther is false for an entry that is gone or cannot be locked at all.
+func lockedByOther(dir *os.File, name string) bool {
+	f, err := openEntry(dir, name)
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // only looked at
+	return errors.Is(flock(f, unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
 // leftovers opens and locks everything that is to go. Writers hold a shared

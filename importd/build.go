@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"berth/images"
@@ -57,6 +58,9 @@ func (s *stage) newBuild(ctx context.Context, stdin *os.File) (_ *build, err err
 	}
 	if err != nil {
 		return nil, s.explain(err)
+	}
+	if b.pending != nil {
+		s.report.send(message{Pending: filepath.Base(b.pending.Path())})
 	}
 	if b.unpacker, err = s.startUnpacker(ctx, stdin, b.into); err != nil {
 		return nil, errors.Join(err, b.into.Discard())

@@ -19,20 +19,20 @@ func Do(ctx context.Context, c Config, r Request, report func(Event)) (err error
 	if d := r.Direct; d != nil && d.Path != "" {
 		release, err := openTarget(ctx, &r, &c)
 		if err == nil {
-			err = c.run(ctx, r, report)
+			_, err = c.run(ctx, r, report)
 		}
 		return errors.Join(err, release(err == nil))
 	}
-	err = c.run(ctx, r, report)
-	c.clearUp(context.WithoutCancel(ctx), &r, err != nil)
+	pending, err := c.run(ctx, r, report)
+	c.clearUp(context.WithoutCancel(ctx), &r, pending, err != nil)
 	return err
 }
 
-// run waits for a worker.
-func (c *Config) run(ctx context.Context, r Request, report func(Event)) error {
+// run waits for a worker. pending is the temporary name of what it made last.
+func (c *Config) run(ctx context.Context, r Request, report func(Event)) (pending string, err error) {
 	w, err := startWorker(c.job(r))
 	if err != nil {
-		return fmt.Errorf("start a worker for %s: %w", r.Kind, err)
+		return "", fmt.Errorf("start a worker for %s: %w", r.Kind, err)
 	}
 	var killing func()
 	asked := make(chan struct{})
@@ -52,9 +52,9 @@ func (c *Config) run(ctx context.Context, r Request, report func(Event)) error {
 		}
 	})
 	if err != nil && ctx.Err() != nil {
-		return ErrCanceled
+		return w.pending, ErrCanceled
 	}
-	return err
+	return w.pending, err
 }
 
 // refuseDirect keeps a request of others from writing anywhere but to the store.

@@ -33,8 +33,9 @@ func (m *Manager) Close() {
 func (c *Config) patience() time.Duration { return cmp.Or(c.Patience, DefaultPatience) }
 
 // clearUp removes what the worker of a transfer could not: a failed one all that it
-// made, and an export its snapshot, for which it keeps no rights.
-func (c *Config) clearUp(ctx context.Context, r *Request, failed bool) {
+// made, and an export its snapshot, for which it keeps no rights. pending is what it
+// said last that it makes.
+func (c *Config) clearUp(ctx context.Context, r *Request, pending string, failed bool) {
 	root := r.ImageRoot
 	switch {
 	case r.Kind == ExportTar && !c.User:
@@ -45,7 +46,7 @@ func (c *Config) clearUp(ctx context.Context, r *Request, failed bool) {
 	case r.Kind.Export() || !failed || root == "":
 		return
 	}
-	c.sweep(ctx, root)
+	c.sweep(ctx, root, pending)
 }
 
 func isBtrfs(dir string) bool {
@@ -57,9 +58,12 @@ func isBtrfs(dir string) bool {
 	return btrfs.IsBtrfs(f)
 }
 
-// sweep removes leftovers of dead workers; those of living ones are locked.
-func (c *Config) sweep(ctx context.Context, root string) {
-	removed, err := images.Sweep(ctx, root, images.SweepOptions{SpoolAge: images.SpoolAge, Foreign: c.trees()})
+// sweep removes leftovers of dead workers; those of living ones are locked, and so may
+// abandoned be for a moment.
+func (c *Config) sweep(ctx context.Context, root, abandoned string) {
+	removed, err := images.Sweep(ctx, root, images.SweepOptions{
+		SpoolAge: images.SpoolAge, Foreign: c.trees(), Abandoned: abandoned,
+	})
 	if err != nil {
 		c.Logger.Warn("sweep leftovers", "root", root, "error", err)
 	}

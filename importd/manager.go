@@ -73,7 +73,7 @@ func New(ctx context.Context, config Config) *Manager {
 	}
 	for _, class := range images.Classes() {
 		if root := config.Locations.Pool[class]; root != "" {
-			m.config.sweep(ctx, root)
+			m.config.sweep(ctx, root, "")
 		}
 	}
 	return m
@@ -161,7 +161,7 @@ func (c *Config) job(r Request) job {
 // watch lives as long as a worker and publishes what it says.
 func (m *Manager) watch(t *Transfer, w *worker) {
 	err := w.follow(func(msg message) { m.relay(t, msg) })
-	m.config.clearUp(context.Background(), &t.request, err != nil)
+	m.config.clearUp(context.Background(), &t.request, w.pending, err != nil)
 	switch {
 	case err != nil && t.canceled():
 		err = ErrCanceled

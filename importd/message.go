@@ -46,6 +46,8 @@ type message struct {
 	Progress *float64 `json:"progress,omitempty"`
 	Log      *LogLine `json:"log,omitempty"`
 	Failure  *Failure `json:"failure,omitempty"`
+	// Pending is the temporary name of the image in the making.
+	Pending string `json:"pending,omitempty"`
 }
 
 // reporter sends messages from several goroutines.

@@ -26,6 +26,8 @@ type worker struct {
 	process *os.Process
 	control *os.File
 	stderr  *os.File
+	// pending is the temporary name of the image that it makes; to be read when it is gone.
+	pending string
 }
 
 // startWorker starts this binary anew as a worker. The files of the request become
@@ -61,7 +63,7 @@ func startWorker(j job) (_ *worker, err error) {
 	if err != nil {
 		return nil, errors.Join(err, ours.Close(), stderr.Close())
 	}
-	w := &worker{process, ours, stderr}
+	w := &worker{process: process, control: ours, stderr: stderr}
 	if _, err := ours.Write(append(text, '\n')); err != nil {
 		w.kill()
 		_, waitErr := process.Wait()
@@ -159,8 +161,11 @@ func (w *worker) follow(each func(message)) error {
 	go func() {
 		var failure *Failure
 		err := messages(w.control, func(m message) {
-			if m.Failure != nil {
+			switch {
+			case m.Failure != nil:
 				failure = m.Failure
+			case m.Pending != "":
+				w.pending = m.Pending
 			}
 			each(m)
 		})
