@@ -20,8 +20,8 @@ type ExtractOptions struct {
 	// elsewhere labels would be left over that nothing keeps true.
 	SELinux bool
 	// Users is how many users and groups there are, in a user namespace; 0 means any number. Owners beyond are
-	// replaced by the last but one, entries of ACLs for them are left out, and so are, with a warning, device nodes
-	// and attributes that only the host's root may make.
+	// replaced by the last but one, entries of ACLs for them are left out, and so are, with a warning, device nodes,
+	// hard links to those, and attributes that only the host's root may make.
 	Users uint32
 	// RootMode are rights that the root of the tree gets besides its own.
 	RootMode uint32
@@ -82,7 +82,8 @@ type extractor struct {
 	archive *pax.Reader
 	tree    tree
 	opts    ExtractOptions
-	path    []string // components of the current entry, reused
+	path    []string        // components of the current entry, reused
+	leftOut map[string]bool // paths that hard links may lead to
 }
 
 // entry unpacks one entry.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"berth/transfer/tarball/pax"
 
@@ -123,7 +124,7 @@ func (x *extractor) node(name string, h *pax.Header, m metadata) error {
 	dir := x.tree.top()
 	err := replacing(dir, name, func() error { return unix.Mknodat(dir, name, kind|0o600, int(device)) })
 	if errors.Is(err, unix.EPERM) && x.opts.Users > 0 && h.Type != pax.TypeFIFO {
-		x.opts.Warn(h.Name, fmt.Errorf("leave out the device node: %w", err))
+		x.leaveOut(h, fmt.Errorf("leave out the device node: %w", err))
 		return nil
 	}
 	if err != nil {
@@ -141,6 +142,21 @@ func (x *extractor) node(name string, h *pax.Header, m metadata) error {
 		}
 	}
 	return x.applyByName(dir, name, &m)
+}
+
+// maxLeftOut bounds how many paths are remembered. More device nodes than that are in
+// no system, and hard links to them are an error.
+const maxLeftOut = 4096
+
+// leaveOut warns that the current entry is left out.
+func (x *extractor) leaveOut(h *pax.Header, why error) {
+	x.opts.Warn(h.Name, why)
+	if x.leftOut == nil {
+		x.leftOut = map[string]bool{}
+	}
+	if len(x.leftOut) < maxLeftOut {
+		x.leftOut[strings.Join(x.path, "/")] = true
+	}
 }
 
 func chownByName(dir int, name string, m *metadata) error {
@@ -178,6 +194,10 @@ func (x *extractor) hardlink(name string, h *pax.Header) error {
 		return fmt.Errorf("hard link to %q: %w", h.Linkname, err)
 	}
 	err = linkReplacing(dir, target[len(target)-1], x.tree.top(), name)
+	if errors.Is(err, unix.ENOENT) && x.leftOut[strings.Join(target, "/")] {
+		x.leaveOut(h, fmt.Errorf("leave out the hard link to %q, which was left out", h.Linkname))
+		err = nil
+	}
 	if err != nil {
 		err = fmt.Errorf("hard link to %q: %w", h.Linkname, err)
 	}

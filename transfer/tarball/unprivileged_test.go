@@ -16,7 +16,9 @@ import (
 
 const (
 	childDir = "BERTH_TEST_EXTRACT_INTO"
-	nobody   = 65534
+	// childUsers makes the child unpack as in a user namespace, and print its warnings.
+	childUsers = "BERTH_TEST_EXTRACT_USERS"
+	nobody     = 65534
 )
 
 // TestMain runs Extract on standard input if it is the child of TestUnprivileged.
@@ -27,7 +29,11 @@ func TestMain(m *testing.M) {
 	}
 	f, err := os.Open(dir)
 	if err == nil {
-		err = Extract(context.Background(), os.Stdin, f, ExtractOptions{})
+		var o ExtractOptions
+		if os.Getenv(childUsers) != "" {
+			o.Users, o.Warn = 1<<16, func(entry string, err error) { fmt.Printf("%s: %v\n", entry, err) }
+		}
+		err = Extract(context.Background(), os.Stdin, f, o)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -46,18 +52,30 @@ func TestUnprivileged(t *testing.T) {
 	}
 	program := copyOfMyself(t, base)
 	own := hostileOwned(t, nobody, tar.Header{Name: "d/", Typeflag: tar.TypeDir, Mode: 0o500}, regularAt("d/x"), symlinkAt("s", "x"))
+	sda := tar.Header{Name: "dev/sda", Typeflag: tar.TypeBlock, Devmajor: 8}
 	for name, test := range map[string]struct {
 		archive []byte
 		want    string
 	}{
 		"own files": {own, ""},
-		"chown":     {hostileOwned(t, 0, regularAt("usr/x")), `extract "usr/x": set owner 0:0: operation not permitted`},
+		"hard link to what is left out": {
+			hostileOwned(t, nobody, sda, hardlinkAt("disk", "./dev/sda"), hardlinkAt("dev/again", "disk"), regularAt("x"), hardlinkAt("y", "x")),
+			"dev/sda: leave out the device node: operation not permitted\n" +
+				`disk: leave out the hard link to "./dev/sda", which was left out` + "\n" +
+				`dev/again: leave out the hard link to "disk", which was left out`,
+		},
+		"hard link to nothing": {
+			hostileOwned(t, nobody, sda, hardlinkAt("disk", "dev/sdb")),
+			"dev/sda: leave out the device node: operation not permitted\n" +
+				`extract "disk": hard link to "dev/sdb": no such file or directory`,
+		},
+		"chown": {hostileOwned(t, 0, regularAt("usr/x")), `extract "usr/x": set owner 0:0: operation not permitted`},
 		"chown of a directory": {
 			hostileOwned(t, 0, directoryAt("usr/bin/"), symlinkAt("usr/a", "b")),
 			`extract "usr/a": finish directory "usr/bin": set owner 0:0: operation not permitted`,
 		},
 		"mknod": {
-			hostileOwned(t, nobody, tar.Header{Name: "dev/sda", Typeflag: tar.TypeBlock, Devmajor: 8}),
+			hostileOwned(t, nobody, sda),
 			`extract "dev/sda": make device node or FIFO: operation not permitted`,
 		},
 	} {
@@ -68,10 +86,13 @@ func TestUnprivileged(t *testing.T) {
 			}
 			cmd := exec.CommandContext(t.Context(), program)
 			cmd.Env = append(os.Environ(), childDir+"="+dir)
+			if strings.HasPrefix(name, "hard link") {
+				cmd.Env = append(cmd.Env, childUsers+"=yes")
+			}
 			cmd.Stdin = bytes.NewReader(test.archive)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 			out, err := cmd.CombinedOutput()
-			if got := strings.TrimSpace(string(out)); got != test.want || (err == nil) != (test.want == "") {
+			if got := strings.TrimSpace(string(out)); got != test.want || (err != nil) != strings.Contains(test.want, "extract \"") {
 				t.Errorf("got %q, %v; want %q", got, err, test.want)
 			}
 		})
