@@ -76,10 +76,15 @@ func (a *asked) end() error {
 	err := a.Close()
 	select {
 	case <-a.ended:
+		return err
 	case <-time.After(a.grace):
+	}
+	select {
+	case <-a.ended: // both came to pass before anybody looked
+		return err
+	default:
 		return errors.Join(err, errSilent)
 	}
-	return err
 }
 
 // environment passes on what concerns a test binary, which stands in for the program.
