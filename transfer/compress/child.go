@@ -90,7 +90,7 @@ func startReader(ctx context.Context, cmd *exec.Cmd, said *message, in io.Reader
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w: %w", cmd.Path, errChild, err), write.Close(), out.Close())
 	}
-	c := &childReader{cmd: cmd, said: said, out: out, judge: judge, ctxErr: func() error { return context.Cause(ctx) }}
+	c := &childReader{cmd: cmd, said: said, out: out, judge: judge, pace: newPace(sizeOf(out)), ctxErr: func() error { return context.Cause(ctx) }}
 	c.feeder.Go(func() {
 		// A failed read is kept by the source, a failed write shows in how the
 		// child ended.

@@ -19,9 +19,13 @@ type feed struct {
 const feedStep = 4 * time.Millisecond
 
 func newFeed(pipe *os.File) feed {
-	f := feed{File: pipe}
-	f.control(func(fd int) (err error) { f.size, err = unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0); return err })
-	return f
+	return feed{File: pipe, size: sizeOf(pipe)}
+}
+
+// sizeOf is how much a pipe holds, 0 if nobody can tell.
+func sizeOf(pipe *os.File) (size int) {
+	control(pipe, func(fd int) (err error) { size, err = unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0); return err })
+	return max(size, 0)
 }
 
 func (f feed) Write(p []byte) (int, error) {
@@ -35,7 +39,7 @@ func (f feed) Write(p []byte) (int, error) {
 // never will, because nobody is there to make any, or because nobody can tell.
 func (f feed) ready(n int) (yes bool) {
 	yes = true
-	f.control(func(fd int) error {
+	control(f.File, func(fd int) error {
 		held, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
 		if err != nil || held == 0 || held+n <= f.size {
 			return err
@@ -49,8 +53,8 @@ func (f feed) ready(n int) (yes bool) {
 }
 
 // control asks something that is only about speed.
-func (f feed) control(ask func(fd int) error) {
-	if raw, err := f.SyscallConn(); err == nil {
+func control(pipe *os.File, ask func(fd int) error) {
+	if raw, err := pipe.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) { _ = ask(int(fd)) })
 	}
 }

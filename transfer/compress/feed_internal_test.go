@@ -66,7 +66,7 @@ func TestFeedOfNobody(t *testing.T) {
 
 // The rest grows while little comes, and shrinks while much does.
 func TestPace(t *testing.T) {
-	var p pace
+	p := newPace(pipeSize)
 	last := time.Duration(0)
 	for range 20 {
 		rest := p.after(8<<10, false)
@@ -89,5 +89,20 @@ func TestPace(t *testing.T) {
 	}
 	if last > paceLeast {
 		t.Errorf("much comes, and the rest is still %v", last)
+	}
+}
+
+// All that a small pipe holds is much, though it is little: a rest each time would be
+// most of the time.
+func TestPaceOfSmallPipe(t *testing.T) {
+	for _, size := range []int{8 << 10, 64 << 10} {
+		p := newPace(size)
+		var all time.Duration
+		for range 1000 {
+			all += p.after(size, false)
+		}
+		if all > paceLonger {
+			t.Errorf("a pipe of %d bytes was full a thousand times, and there were rests of %v", size, all)
+		}
 	}
 }

@@ -12,16 +12,23 @@ const (
 // pace says how long to rest before reading from a program again. xz(1) writes 8
 // KiB at a time, and whoever waits for each is woken ten thousand times a second,
 // which costs up to a fifth of the decoding itself. During a rest the pipe fills; it
-// holds what even zeros become in that time, as a rest after much is short.
-type pace struct{ rest time.Duration }
+// holds what even zeros become in that time, as a rest after much is short. Where the
+// kernel gives only a small pipe, there is much when that is a quarter full.
+type pace struct {
+	rest time.Duration
+	aim  int // how many bytes there are to be at once
+}
+
+// newPace aims at what goes well with a pipe of size bytes.
+func newPace(size int) pace { return pace{aim: min(paceBytes, size/4)} }
 
 // after takes what one read gave and returns the rest before the next; full tells
 // that there was as much as was asked for, and so probably is more.
 func (p *pace) after(n int, full bool) time.Duration {
 	switch {
-	case n < paceBytes/2:
+	case n < p.aim/2:
 		p.rest = min(max(2*p.rest, paceLeast), paceLonger)
-	case n > paceBytes:
+	case n > p.aim:
 		p.rest /= 2
 	}
 	if full {
