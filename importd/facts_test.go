@@ -2,6 +2,7 @@ package importd_test
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -78,6 +79,37 @@ func TestDisksKeepTheirFacts(t *testing.T) {
 			t.Fatal(err)
 		}
 		hasFacts(t, path, old)
+	}
+}
+
+// So it does where the disk is put in a file of the caller's choice, but not where it
+// becomes a part of one.
+func TestDirectImportsKeepFacts(t *testing.T) {
+	h := newHost(t)
+	f, old := h.withFacts(noise(1000))
+	defer f.Close() //nolint:errcheck // only read
+	whole, part := filepath.Join(h.prepared(), "whole"), filepath.Join(h.root, "part")
+	if err := os.WriteFile(part, make([]byte, 5000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	offset := int64(100)
+	for _, d := range []importd.Direct{{Path: whole}, {Path: part, Offset: &offset}} {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		r := importd.Request{Kind: importd.ImportRaw, Class: images.ClassMachine, Direct: &d, File: f}
+		if err := importd.Do(t.Context(), h.config, r, func(importd.Event) {}); err != nil {
+			t.Fatalf("%s: %v", d.Path, err)
+		}
+	}
+	hasFacts(t, whole, old)
+	for _, c := range []struct{ path, name string }{{whole, digestXattr}, {part, noteXattr}} {
+		if _, err := unix.Getxattr(c.path, c.name, nil); !errors.Is(err, unix.ENODATA) {
+			t.Errorf("%s has %s: %v", c.path, c.name, err)
+		}
+	}
+	if info, err := os.Stat(part); err != nil || info.ModTime().Equal(old) {
+		t.Errorf("a file of which a part was written has the time of that: %v", err)
 	}
 }
 

@@ -37,6 +37,9 @@ func (s *stage) importFile(ctx context.Context) (err error) {
 		return s.explain(err)
 	}
 	if build.pending == nil {
+		if d := s.Request.Direct; d.Path != "" && d.Offset == nil && isRegular(build.into.File()) {
+			s.keepFacts(build.into.File())
+		}
 		return s.explain(s.finishDirect(ctx, build.into))
 	}
 	if err := s.finishImage(ctx, build.pending.File()); err != nil {
