@@ -29,9 +29,8 @@ type SweepOptions struct {
 	// takes every spool.
 	SpoolAge time.Duration
 	// Abandoned is the temporary name of an image whose writers were all killed, or
-	// empty. A process that dies closes its files one after the other, and a service
-	// that was asked to mount a tree may have it open a little longer, so this one's
-	// lock is waited for.
+	// empty. A process that dies closes its files one after the other, and its lock may
+	// be the last that it lets go, so this one's is waited for.
 	Abandoned string
 	// Foreign removes trees of the foreign range, for a user who is not root.
 	Foreign *foreign.User
