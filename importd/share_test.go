@@ -61,6 +61,28 @@ func TestDisksShareBlocks(t *testing.T) {
 	}
 }
 
+// A direct import leaves nothing of what its target held, where blocks are shared too.
+func TestSharedBlocksReplaceAll(t *testing.T) {
+	root := loopfs.Mount(t, "btrfs", 400)
+	h := newHost(t)
+	source, target := filepath.Join(root, "source"), filepath.Join(root, "target")
+	disk := noise(1 << 20)
+	if err := errors.Join(os.WriteFile(source, disk, 0o600), os.WriteFile(target, noise(2<<20), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := importd.Request{Kind: importd.ImportRaw, Class: images.ClassMachine, Direct: &importd.Direct{Path: target}, File: f}
+	if err := errors.Join(importd.Do(t.Context(), h.config, r, func(importd.Event) {}), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(target); err != nil || !bytes.Equal(got, disk) {
+		t.Errorf("a disk of %d bytes became one of %d, %v", len(disk), len(got), err)
+	}
+}
+
 // A subvolume becomes an image by a snapshot, which has the same inodes, and is not
 // written to when the source is.
 func TestImportOfASubvolume(t *testing.T) {

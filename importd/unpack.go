@@ -219,13 +219,22 @@ func (s *stage) unpackDisk(ctx context.Context, job unpackJob, target *os.File) 
 	switch {
 	case job.Stream:
 		return transfer.Unpack(ctx, os.Stdin, transfer.Stream(target, job.SizeMax, job.ZeroFill))
-	case isPlainDisk(os.Stdin, job) && copytree.CloneFile(os.Stdin, target) == nil:
+	case isPlainDisk(os.Stdin, job) && shareBlocks(os.Stdin, target) == nil:
 		return nil
 	case job.Plain:
 		return transfer.Unpack(ctx, os.Stdin, transfer.Plain(target, job.SizeMax))
 	}
 	scratch := os.NewFile(scratchFD, "conversion space beside "+job.Target)
 	return transfer.Unpack(ctx, os.Stdin, transfer.Disk(target, scratch, job.SizeMax))
+}
+
+// shareBlocks makes a disk of the blocks of another. A direct target may have been a
+// longer one, whose end would stay.
+func shareBlocks(from, to *os.File) error {
+	if err := to.Truncate(0); err != nil {
+		return err
+	}
+	return copytree.CloneFile(from, to)
 }
 
 // isPlainDisk says whether all of a file is a disk as it is to be, so that no byte of
