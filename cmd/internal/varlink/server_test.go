@@ -259,7 +259,8 @@ func TestServerEndEndsCalls(t *testing.T) {
 }
 
 func TestSlowReaderLosesOnlyItsOwnConnection(t *testing.T) {
-	p, _, path := start(t, varlink.Options{WriteTimeout: 50 * time.Millisecond})
+	// Long enough for whoever does read, on a machine that is busy.
+	p, _, path := start(t, varlink.Options{WriteTimeout: 2 * time.Second})
 	slow := dialRaw(t, path)
 	call := `{"method":"org.example.probe.Flood","parameters":{"size":100000},"more":true}` + "\x00"
 	if _, err := slow.Write([]byte(call)); err != nil {
