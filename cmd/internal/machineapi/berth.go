@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 
 	"berth/cmd/internal/varlink"
 	"berth/images"
@@ -37,6 +38,17 @@ func (s *Service) start(ctx context.Context, call *varlink.Call) error {
 		return berthError("StartFailed", reason{err.Error()})
 	}
 	return nil
+}
+
+// cloneWhileWanted copies an image as long as the client waits for it.
+func (s *Service) cloneWhileWanted(ctx context.Context, call *varlink.Call) error {
+	err := s.clone(ctx, ctx, call)
+	if e, ok := errors.AsType[*varlink.Error](err); ok {
+		if name, ok := strings.CutPrefix(e.Name, imageName+"."); ok {
+			return berthError(name, e.Parameters)
+		}
+	}
+	return err
 }
 
 // exec runs a program in a machine with the client's own descriptors.

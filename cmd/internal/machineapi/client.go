@@ -140,10 +140,15 @@ func (c *Client) Image(ctx context.Context, name string) (Image, error) {
 	return i, err
 }
 
-// Clone copies an image.
+// Clone copies an image. Ending ctx ends the copy, but not with a stock machined.
 func (c *Client) Clone(ctx context.Context, name, newName string, readOnly bool) error {
-	in := map[string]any{"name": name, "newName": newName, "readOnly": readOnly}
-	return c.call(ctx, name, imageName+".Clone", c.interactively(in), nil)
+	in := c.interactively(map[string]any{"name": name, "newName": newName, "readOnly": readOnly})
+	_, err := c.conn.Call(ctx, berthName+".CloneImage", in, nil)
+	if e, ok := errors.AsType[*varlink.Error](err); ok &&
+		(e.Name == varlink.ErrorInterfaceNotFound || e.Name == varlink.ErrorMethodNotFound) { // of an earlier release
+		_, err = c.conn.Call(ctx, imageName+".Clone", in, nil)
+	}
+	return explained(name, err)
 }
 
 // Rename gives an image another name.
@@ -227,6 +232,8 @@ func explained(name string, err error) error {
 			return errors.New("this host does not support it")
 		}
 		return fmt.Errorf("'%s': %w", name, machined.ErrNotSupported)
+	case machineName + ".TooManyOperations", imageName + ".TooManyOperations", berthName + ".TooManyOperations":
+		return machined.ErrTooManyOperations
 	case machineName + ".NoIPC":
 		return fmt.Errorf("machine '%s' has no system bus: its init cannot be asked for a terminal", name)
 	case berthName + ".ExecFailed":

@@ -168,6 +168,11 @@ func (s *Service) updateImage(ctx context.Context, call *varlink.Call) error {
 
 // cloneImage goes on when the client leaves, as everything that takes time.
 func (s *Service) cloneImage(ctx context.Context, call *varlink.Call) error {
+	return s.clone(ctx, call.Detach(), call) //nolint:contextcheck // on purpose
+}
+
+// clone copies an image until copying ends; all that comes before ends with ctx.
+func (s *Service) clone(ctx, copying context.Context, call *varlink.Call) error {
 	var in struct {
 		Name        string `json:"name"`
 		NewName     string `json:"newName"`
@@ -188,7 +193,7 @@ func (s *Service) cloneImage(ctx context.Context, call *varlink.Call) error {
 	if err := s.imageVerb(ctx, call, about, in.Interactive); err != nil {
 		return err
 	}
-	return imageError(s.Manager.CloneImage(call.Detach(), in.Name, in.NewName, in.ReadOnly)) //nolint:contextcheck // on purpose
+	return imageError(s.Manager.CloneImage(copying, in.Name, in.NewName, in.ReadOnly))
 }
 
 func (s *Service) removeImage(ctx context.Context, call *varlink.Call) error {

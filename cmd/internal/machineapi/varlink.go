@@ -43,7 +43,9 @@ func (s *Service) Varlink(server *varlink.Server) error {
 			"List": s.listImages, "Update": s.updateImage, "Clone": s.cloneImage,
 			"Remove": s.removeImage, "SetPoolLimit": s.setPoolLimit, "CleanPool": s.cleanPool,
 		}, nil},
-		{berthInterface, map[string]varlink.Handler{"Start": s.start, "Exec": m.exec}, nil},
+		{berthInterface, map[string]varlink.Handler{
+			"Start": s.start, "Exec": m.exec, "CloneImage": s.cloneWhileWanted,
+		}, nil},
 	} {
 		if err := server.Handle(i.description, i.methods, i.options...); err != nil {
 			return fmt.Errorf("serve Varlink: %w", err)

@@ -379,6 +379,7 @@ func TestDeniedOverVarlink(t *testing.T) {
 		"io.systemd.MachineImage.SetPoolLimit": {"limit": 1},
 		"io.systemd.MachineImage.CleanPool":    {"mode": "all"},
 		"io.berth.Machine.Start":               {"name": "foo"},
+		"io.berth.Machine.CloneImage":          {"name": "foo", "newName": "bar"},
 	} {
 		_, err := h.raw.Call(t.Context(), method, in, nil)
 		if !errors.Is(err, varlink.PermissionDenied()) && !errors.Is(err, varlink.ExpectedMore()) {
