@@ -50,6 +50,9 @@ func (m *Manager) command(ctx context.Context, machine Machine, t nsenter.Target
 		defer func() { err = errors.Join(err, found.Null.Close()) }()
 	}
 	spec.Found = &found
+	if spec.Ended, err = m.apart.Command(apart.Machine{Target: t, User: machine.UID}); err != nil {
+		return nsenter.Result{}, explain(err)
+	}
 	return nsenter.Exec(ctx, t, spec)
 }
 

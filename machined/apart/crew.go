@@ -39,20 +39,22 @@ type Machine struct {
 // Crew sends processes. Its methods return errors of package errand when a process
 // did not do what it was to do, and [ErrBusy].
 type Crew struct {
-	looks  *gate // short ones, which wait for each other
-	copies *gate // of which there are no more than the daemon lets begin
+	looks    *gate // short ones, which wait for each other
+	copies   *gate // of which there are no more than the daemon lets begin
+	commands *gate // in machines
 }
 
 // NewCrew returns a Crew that has no process yet.
 func NewCrew() *Crew {
 	return &Crew{
-		looks:  newGate(limits{machine: 4, user: 16, all: 64}),
-		copies: newGate(limits{machine: 64, user: 64, all: 128}),
+		looks:    newGate(limits{machine: 4, user: 16, all: 64}),
+		copies:   newGate(limits{machine: 64, user: 64, all: 128}),
+		commands: newGate(limits{machine: 512, user: 512, all: 4096}),
 	}
 }
 
 // Idle reports whether no process is left, of those given up either.
-func (c *Crew) Idle() bool { return c.looks.idle() && c.copies.idle() }
+func (c *Crew) Idle() bool { return c.looks.idle() && c.copies.idle() && c.commands.idle() }
 
 // OSRelease returns the text of a machine's os-release(5); os.ErrNotExist.
 func (c *Crew) OSRelease(ctx context.Context, m Machine) ([]byte, error) {
@@ -93,10 +95,10 @@ func (c *Crew) Find(ctx context.Context, m Machine, user string, null bool) (nse
 	var f nsenter.Found
 	r := request{Find: &findRequest{User: user, Null: null}}
 	if !null {
-		return f, c.look(ctx, m, r, &f.Account)
+		return f, c.look(ctx, m, r, &f)
 	}
-	var err error
-	f.Null, err = c.fetch(ctx, m, r, &f.Account, "/dev/null")
+	device, err := c.fetch(ctx, m, r, &f, "/dev/null")
+	f.Null = device
 	return f, err
 }
 
@@ -119,6 +121,10 @@ func (c *Crew) fetch(ctx context.Context, m Machine, r request, answer any, name
 func (c *Crew) BindMount(ctx context.Context, m Machine, r BindRequest) error {
 	return c.look(ctx, m, request{Bind: &r}, nil)
 }
+
+// Command counts a command that runs in a machine, until ended is called: those
+// that were given up and have not ended are among them. [ErrBusy].
+func (c *Crew) Command(m Machine) (ended func(), err error) { return c.commands.tryEnter(m) }
 
 // Copy copies between the host and a machine. Its errors are those of
 // copytree.Merge.

@@ -81,7 +81,8 @@ func (r request) do(ctx context.Context, t nsenter.Target) (answer any, err erro
 	case r.Find != nil:
 		var found nsenter.Found
 		found, err = t.Find(r.Find.User, r.Find.Null)
-		file, answer = found.Null, found.Account
+		file, found.Null = found.Null, nil // which goes by the socket
+		answer = found
 	}
 	if err != nil || file == nil {
 		return answer, err

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,9 +21,16 @@ var (
 	ErrNotExecutable = errors.New("command cannot be executed in the machine")
 	// ErrNoDirectory says that the working directory asked for cannot be entered.
 	ErrNoDirectory = errors.New("working directory is not there in the machine")
+	// ErrHangs says that a command waits in the kernel for what never comes, and does
+	// not end although it was killed.
+	ErrHangs = errors.New("command hangs in the kernel")
 	// ErrInvalid says that a Spec cannot be passed to a program.
 	ErrInvalid = errors.New("invalid command, environment or directory")
 )
+
+// hangLimit is how long a command that was killed may take to end. Its control
+// group may take emptyDeadline after that.
+const hangLimit = 2*time.Second + emptyDeadline
 
 // Spec is a command to run in a machine.
 type Spec struct {
@@ -52,6 +61,9 @@ type Spec struct {
 	OwnUnit bool
 	// Started, if set, is called once the command runs.
 	Started func()
+	// Ended, if set, is called once when nothing is left of the command's own process,
+	// or none was started. That may be after Exec has returned, see [ErrHangs].
+	Ended func()
 }
 
 // NeedsNull says whether the command gets the guest's null device.
@@ -76,44 +88,88 @@ type Result struct {
 //
 // When ctx ends before the command, everything in its control group is killed
 // (its process group, on a host without cgroup v2) and the context's error is
-// returned. A command that could not be started is an error that says why; one
-// that was started is a Result.
+// returned. One that does not end then, because it waits for a file system that
+// never answers, is given up: [ErrHangs]. A command that could not be started is an
+// error that says why; one that was started is a Result.
 func Exec(ctx context.Context, t Target, spec Spec) (Result, error) {
-	if err := ctx.Err(); err != nil {
-		return Result{}, err
+	err := ctx.Err()
+	if err == nil {
+		err = t.settle(ctx)
 	}
-	if err := t.settle(ctx); err != nil {
-		return Result{}, err
+	var p *plan
+	if err == nil {
+		p, err = prepare(ctx, t, spec)
 	}
-	p, err := prepare(ctx, t, spec)
 	if err != nil {
+		if spec.Ended != nil {
+			spec.Ended()
+		}
 		return Result{}, err
 	}
 	result, err := p.run(ctx)
 	runtime.KeepAlive(spec) // the plan knows its files by number only
-	return result, errors.Join(err, p.close())
+	return result, err
 }
 
-// run starts the prepared command and sees it to its end.
-func (p *plan) run(ctx context.Context) (result Result, err error) {
-	reports, reportTo, err := os.Pipe()
+// run starts the prepared command and sees it to its end, and then closes the plan.
+// That is done behind the back of a caller who has given the command up.
+func (p *plan) run(ctx context.Context) (Result, error) {
+	reports, process, err := p.begin()
 	if err != nil {
-		return Result{}, fmt.Errorf("make report pipe: %w", err)
-	}
-	defer func() { err = errors.Join(err, reports.Close()) }()
-	p.fds[fdReport] = reportTo.Fd()
-	process, err := p.start()
-	if err := errors.Join(err, reportTo.Close()); err != nil {
+		err = errors.Join(err, p.close())
+		p.hasEnded()
 		return Result{}, err
 	}
-	if p.second {
-		if process, err = p.follow(process, reports); err != nil {
-			return Result{}, err
-		}
+	type end struct {
+		Result
+		error
 	}
+	ended, given := make(chan end, 1), make(chan struct{})
+	// Its timer begins when the command has been told to end.
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(hangLimit, func() { close(given) }) })
+	defer stop()
+	go func() {
+		result, err := p.see(ctx, process, reports)
+		err = errors.Join(err, reports.Close(), p.close())
+		p.hasEnded()
+		ended <- end{result, err}
+	}()
+	select {
+	case e := <-ended:
+		return e.Result, e.error
+	case <-given:
+		return Result{}, errors.Join(ctx.Err(), ErrHangs)
+	}
+}
+
+func (p *plan) hasEnded() {
+	if p.ended != nil {
+		p.ended()
+	}
+}
+
+// begin starts the command, which the pipe tells of.
+func (p *plan) begin() (reports *os.File, process *os.Process, err error) {
+	reports, reportTo, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("make report pipe: %w", err)
+	}
+	p.fds[fdReport] = reportTo.Fd()
+	process, err = p.start()
+	err = errors.Join(err, reportTo.Close())
+	if err == nil && p.second {
+		process, err = p.follow(process, reports)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, reports.Close())
+	}
+	return reports, process, nil
+}
+
+// see waits for the end of the command.
+func (p *plan) see(ctx context.Context, process *os.Process, reports io.Reader) (Result, error) {
 	killed := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { killed <- p.kill(process) })
-
 	failure := p.early
 	if failure == nil {
 		failure = readFailure(reports)
@@ -122,7 +178,8 @@ func (p *plan) run(ctx context.Context) (result Result, err error) {
 		p.started()
 	}
 	// Not collected before kill is through, so that the ids it names are taken.
-	if err := awaitEnd(process.Pid); err != nil {
+	err := awaitEnd(process.Pid)
+	if err != nil {
 		return Result{}, errors.Join(err, p.kill(process))
 	}
 	if !stop() {
@@ -141,17 +198,33 @@ func (p *plan) run(ctx context.Context) (result Result, err error) {
 	return resultOf(state), nil
 }
 
-// awaitEnd waits until a child has ended and leaves its status to be collected.
-func awaitEnd(pid int) error {
-	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("wait for command: %w", err)
-		}
+// awaitEnd waits until a child has ended and leaves its status to be collected. It
+// does not keep a thread busy: that would be one for each command.
+func awaitEnd(pid int) (err error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("open pidfd of command: %w", err)
 	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return errors.Join(fmt.Errorf("watch command: %w", err), unix.Close(fd))
+	}
+	handle := os.NewFile(uintptr(fd), "pidfd of command") // that the runtime polls
+	defer func() { err = errors.Join(err, handle.Close()) }()
+	conn, err := handle.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("watch command: %w", err)
+	}
+	var failed error
+	err = conn.Read(func(fd uintptr) bool {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0) // which returns at once, and so is not interrupted
+		failed = err
+		return err != nil || n > 0
+	})
+	if err = errors.Join(failed, err); err != nil {
+		return fmt.Errorf("watch command: %w", err)
+	}
+	return nil
 }
 
 // kill ends the command and, as far as they can be found, its children.

@@ -22,7 +22,11 @@ const (
 	maxFilters      = 256
 	maxFilterLength = 4096
 	// tracedLimit is how long another tracer of the leader is waited for.
+	// It bounds how long the leader may take to stop, too.
 	tracedLimit = 10 * time.Second
+	// stopStep is how often the leader is looked at that is to stop, which takes
+	// microseconds.
+	stopStep = 200 * time.Microsecond
 	// getFilter is PTRACE_SECCOMP_GET_FILTER.
 	getFilter = 0x420c
 )
@@ -77,21 +81,34 @@ func (t Target) trace(ctx context.Context) (passOn syscall.Signal, err error) {
 	if err := t.ptrace(unix.PTRACE_INTERRUPT, 0); err != nil {
 		return 0, fmt.Errorf("stop leader: %w", err)
 	}
+	return t.awaitStop(ctx)
+}
+
+// awaitStop waits until the leader has stopped, which it does not as long as it
+// waits in the kernel, for a file system that never answers, say.
+func (t Target) awaitStop(ctx context.Context) (passOn syscall.Signal, err error) {
+	tick := time.NewTicker(stopStep)
+	defer tick.Stop()
 	for {
 		var status unix.WaitStatus
-		_, err := unix.Wait4(t.PID, &status, unix.WALL, nil)
+		pid, err := unix.Wait4(t.PID, &status, unix.WALL|unix.WNOHANG, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
 			return 0, fmt.Errorf("wait for leader to stop: %w", err)
-		case !status.Stopped():
+		case pid != 0 && !status.Stopped():
 			return 0, ErrGone
+		case pid != 0 && status>>16 == 0:
+			return status.StopSignal(), nil // and no event of tracing
+		case pid != 0:
+			return 0, nil
 		}
-		if status>>16 == 0 {
-			passOn = status.StopSignal() // and no event of tracing
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("wait for leader to stop: %w", context.Cause(ctx))
+		case <-tick.C:
 		}
-		return passOn, nil
 	}
 }
 

@@ -22,6 +22,7 @@ type plan struct {
 	cgroup  *cgroup // nil where there is none to make
 	files   []*os.File
 	started func()
+	ended   func()
 
 	fds [fdCount]uintptr
 	way
@@ -64,7 +65,7 @@ func prepare(ctx context.Context, t Target, spec Spec) (_ *plan, err error) {
 	if err := check(spec); err != nil {
 		return nil, err
 	}
-	p := &plan{target: t, command: cmp.Or(spec.Program, spec.Argv[0]), started: spec.Started, terminal: spec.Terminal}
+	p := &plan{target: t, command: cmp.Or(spec.Program, spec.Argv[0]), started: spec.Started, ended: spec.Ended, terminal: spec.Terminal}
 	p.fds[fdPIDFD] = t.PIDFD.Fd()
 	defer func() {
 		if err != nil {
@@ -87,12 +88,11 @@ func prepare(ctx context.Context, t Target, spec Spec) (_ *plan, err error) {
 	if err != nil {
 		return nil, err
 	}
-	user := found.Account
 	p.setStdio(spec, found.Null)
-	if err := errors.Join(p.setCredentials(ctx, user), p.setCaps(), p.inherit()); err != nil {
+	if err := errors.Join(p.setCredentials(ctx, found.Account), p.setCaps(), p.inherit()); err != nil {
 		return nil, err
 	}
-	if err := p.setProgram(spec, user); err != nil {
+	if err := p.setProgram(spec, found); err != nil {
 		return nil, err
 	}
 	return p, p.setCgroup(spec.OwnUnit)
@@ -189,12 +189,9 @@ func (p *plan) setCaps() error {
 	return nil
 }
 
-func (p *plan) setProgram(spec Spec, user Account) error {
-	name, err := p.target.containerName()
-	if err != nil {
-		return err
-	}
-	env := environment(spec.Env, user, name)
+func (p *plan) setProgram(spec Spec, found Found) error {
+	user := found.Account
+	env := environment(spec.Env, user, found.Container)
 	p.workdir, p.dirOrTop = spec.Dir, false
 	if p.workdir == "" {
 		p.workdir, p.dirOrTop = user.Home, true

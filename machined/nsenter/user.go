@@ -54,6 +54,8 @@ func LookupAccount(root *os.File, name string) (Account, error) {
 // Found is what [Exec] needs of the files of a machine.
 type Found struct {
 	Account Account
+	// Container is what the leader's environment calls the kind of container.
+	Container string
 	// Null is the machine's own /dev/null, nil if it is not needed.
 	Null *os.File
 }
@@ -67,12 +69,16 @@ func (t Target) Find(user string, null bool) (_ Found, err error) {
 		return Found{}, err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	account, err := LookupAccount(root, user)
-	if err != nil || !null {
-		return Found{Account: account}, err
+	var f Found
+	if f.Account, err = LookupAccount(root, user); err != nil {
+		return Found{}, err
 	}
-	device, err := openNull(root)
-	return Found{Account: account, Null: device}, err
+	// Memory, which may be that of a file.
+	if f.Container, err = t.containerName(); err != nil || !null {
+		return f, err
+	}
+	f.Null, err = openNull(root)
+	return f, err
 }
 
 // findUser searches passwd(5) text. A name wins over a number.
