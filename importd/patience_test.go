@@ -31,21 +31,29 @@ func endless(t *testing.T) importd.Request {
 	return importd.Request{Kind: importd.ImportTar, Class: images.ClassMachine, Local: "a", File: r}
 }
 
-// hang keeps the worker of the only transfer from ever reacting to anything.
-func hang(t *testing.T) {
+// children are the processes that this one has started.
+func children(t *testing.T) (pids []string) {
 	t.Helper()
 	lists, err := filepath.Glob("/proc/self/task/*/children")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var workers []string
 	for _, list := range lists {
 		text, _ := os.ReadFile(list) // the thread may have ended
-		workers = append(workers, strings.Fields(string(text))...)
+		pids = append(pids, strings.Fields(string(text))...)
 	}
-	if len(workers) != 1 {
-		t.Fatalf("processes %q were started, want one", workers)
-	}
+	return pids
+}
+
+// hang keeps the worker of the only transfer from ever reacting to anything.
+func hang(t *testing.T) {
+	t.Helper()
+	var workers []string
+	// The thread that has started it ends, and leaves it to another.
+	await.Until(t, time.Minute, "one process that was started", func() bool {
+		workers = children(t)
+		return len(workers) == 1
+	})
 	pid, err := strconv.Atoi(workers[0])
 	if err == nil {
 		err = unix.Kill(pid, unix.SIGSTOP)

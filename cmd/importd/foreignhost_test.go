@@ -76,7 +76,9 @@ func homeOnTmpfs(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
+		// A process that dies has files open for a moment after it has lost its name.
+		var err error
+		if !await.Met(limit, func() bool { err = unix.Unmount(dir, 0); return !errors.Is(err, unix.EBUSY) }) || err != nil {
 			t.Errorf("unmount %s: %v", dir, err)
 		}
 		if err := os.Remove(dir); err != nil {
@@ -212,6 +214,16 @@ func (h *userHost) stopped(pid int) {
 		}
 		return len(threads) > 0
 	})
+}
+
+// unlocked waits until nobody holds the lock of an image: whoever dies has it a little
+// longer than its name.
+func (h *userHost) unlocked(name string) {
+	h.t.Helper()
+	f, err := os.Open(filepath.Join(h.images, name))
+	h.must(err)
+	h.eventually("the end of a lock", func() bool { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil })
+	h.must(f.Close())
 }
 
 // nobodyLeft makes sure that what works for a transfer has ended with it.
