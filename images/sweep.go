@@ -77,7 +77,7 @@ func Sweep(ctx context.Context, root string, o SweepOptions) (removed []string, 
 
 // How long a sweep waits for the lock of an abandoned image, and between two looks.
 const (
-	abandonedPatience = 10 * time.Second
+	abandonedPatience = 30 * time.Second
 	abandonedStep     = 2 * time.Millisecond
 )
 
