@@ -35,6 +35,10 @@ func (m *Manager) Changes() uint64 {
 	return m.table.changes
 }
 
+// Gone returns the names of the machines of an earlier Manager that had ended when
+// this one began: before anybody could subscribe, but for [Config.OnEvent].
+func (m *Manager) Gone() []string { return slices.Clone(m.gone) }
+
 // Find returns the machine of that name; [ErrNoSuchMachine].
 func (m *Manager) Find(name string) (Machine, error) {
 	if name == HostName && m.config.Host {

@@ -72,7 +72,8 @@ type Manager struct {
 	dir    stateDir
 	watch  *processWatch
 	events broadcaster
-	host   Machine // of [HostName]
+	host   Machine  // of [HostName]
+	gone   []string // see Gone; New is done with it
 
 	mu       sync.Mutex
 	closed   bool

@@ -59,6 +59,7 @@ func (m *Manager) restoreDead(machine Machine, cause error) {
 	if err := m.dir.remove(machine); err != nil {
 		m.log.Error("state file stays", "error", err)
 	}
+	m.gone = append(m.gone, machine.Name)
 	m.events.publish(Event{Kind: EventRemoved, Name: machine.Name})
 }
 

@@ -32,6 +32,13 @@ func (s *Service) NewBus(c bus.Config, pool string) *Bus {
 	c.Tree.AddDirectory(busMachines, machineObjects{b})
 	c.Tree.AddDirectory(busImages, imageObjects{b})
 	c.Name = BusName
+	connected := c.Connected
+	c.Connected = func(conn *dbus.Conn) {
+		b.withdrawGone()
+		if connected != nil {
+			connected(conn)
+		}
+	}
 	b.service = bus.New(c)
 	return b
 }
@@ -45,6 +52,7 @@ func (b *Bus) Tried() <-chan struct{} { return b.service.Tried() }
 
 // Run serves calls and sends signals until ctx ends, whenever there is a bus.
 func (b *Bus) Run(ctx context.Context) error {
+	b.news.earlier(b.Manager.List(), b.Manager.Gone())
 	cancel := b.Manager.Subscribe(b.signal)
 	defer cancel()
 	return b.service.Run(ctx)

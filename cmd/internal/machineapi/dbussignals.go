@@ -2,6 +2,7 @@ package machineapi
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -14,11 +15,33 @@ import (
 type news struct {
 	mu      sync.Mutex
 	known   map[string]struct{}
+	gone    []string // ended while there was no daemon, and nobody was told
 	waiting map[string][]chan struct{}
 }
 
 func newNews() *news {
 	return &news{known: map[string]struct{}{}, waiting: map[string][]chan struct{}{}}
+}
+
+// earlier notes what an earlier daemon has announced.
+func (n *news) earlier(present []machined.Machine, gone []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, m := range present {
+		if m.Class != machined.ClassHost {
+			n.known[m.Name] = struct{}{}
+		}
+	}
+	n.gone = gone
+}
+
+// takeGone gives each name once.
+func (n *news) takeGone() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	gone := n.gone
+	n.gone = nil
+	return gone
 }
 
 // expect gives a channel that is closed when a machine of the name is announced
@@ -104,6 +127,16 @@ func (b *Bus) announce(name string) {
 func (b *Bus) withdraw(name string) {
 	b.news.removed(name)
 	b.service.Emit(busPath, busManagerName+".MachineRemoved", name, machinePath(name))
+}
+
+// withdrawGone tells of the machines that ended while there was no daemon. One that
+// has come anew under its name was announced, or will be.
+func (b *Bus) withdrawGone() {
+	for _, name := range b.news.takeGone() {
+		if _, err := b.Manager.Find(name); errors.Is(err, machined.ErrNoSuchMachine) {
+			b.withdraw(name)
+		}
+	}
 }
 
 // awaitSignal runs a registration and returns when the machine was announced,

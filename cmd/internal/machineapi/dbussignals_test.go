@@ -33,6 +33,23 @@ func TestMissedSignalsAreMadeUpFor(t *testing.T) {
 	}
 }
 
+// What an earlier daemon has announced is not missed, and what it could not take
+// back is told once.
+func TestEarlierSignalsCount(t *testing.T) {
+	n := newNews()
+	machine := func(name string, class machined.Class) machined.Machine {
+		return machined.Machine{Name: name, Class: class}
+	}
+	n.earlier([]machined.Machine{machine(".host", machined.ClassHost), machine("a", machined.ClassVM), machine("b", machined.ClassVM)}, []string{"c"})
+	added, gone := n.missed([]string{"a", "d"})
+	if !slices.Equal(added, []string{"d"}) || !slices.Equal(gone, []string{"b"}) {
+		t.Errorf("added %q, gone %q", added, gone)
+	}
+	if first, second := n.takeGone(), n.takeGone(); !slices.Equal(first, []string{"c"}) || len(second) > 0 {
+		t.Errorf("ended are %q and %q", first, second)
+	}
+}
+
 func TestRegistrationWaitsForItsSignal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &Bus{news: newNews()}
