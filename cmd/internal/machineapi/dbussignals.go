@@ -71,6 +71,18 @@ func (n *news) announced(name string) {
 	delete(n.waiting, name)
 }
 
+// lost ends all waiting: a machine that came and went may never be announced.
+func (n *news) lost() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, waiting := range n.waiting {
+		for _, w := range waiting {
+			close(w)
+		}
+	}
+	clear(n.waiting)
+}
+
 func (n *news) removed(name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -116,6 +128,7 @@ func (b *Bus) signal(e machined.Event) {
 		for _, name := range added {
 			b.announce(name)
 		}
+		b.news.lost()
 	}
 }
 

@@ -1,9 +1,11 @@
 package machineapi
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"berth/cmd/internal/bus"
 	"berth/images"
@@ -30,6 +32,28 @@ func TestMissedSignalsAreMadeUpFor(t *testing.T) {
 	added, gone := n.missed([]string{"c", "d"})
 	if !slices.Equal(added, []string{"d"}) || !slices.Equal(gone, []string{"a"}) {
 		t.Errorf("added %q, gone %q", added, gone)
+	}
+}
+
+// A registration whose signal was lost is answered all the same.
+func TestRegistrationWhoseSignalWasLost(t *testing.T) {
+	m, err := machined.New(machined.Config{StateDir: t.TempDir(), RunDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	b := &Bus{Service: &Service{Manager: m}, news: newNews()}
+	ctx, end := context.WithTimeout(t.Context(), 20*time.Second)
+	defer end()
+	if err := b.awaitSignal(ctx, "brief", func() error {
+		b.signal(machined.Event{Kind: machined.EventLost}) // it has come and gone by then
+		return nil
+	}); err != nil || ctx.Err() != nil {
+		t.Errorf("the answer came with %v, %v", err, ctx.Err())
 	}
 }
 

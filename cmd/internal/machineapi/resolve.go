@@ -83,6 +83,9 @@ func (s *Service) queryFilter(ctx context.Context, call *varlink.Call) error {
 	}
 }
 
+// maxQuestions is more than a name has ways to be written and kinds of addresses.
+const maxQuestions = 64
+
 // dnsAnswer is the reply to ResolveRecord. Without a code the question is left
 // to others.
 type dnsAnswer struct {
@@ -99,7 +102,7 @@ func (s *Service) resolveRecord(ctx context.Context, call *varlink.Call) error {
 	if err := call.Parameters(&in); err != nil {
 		return err
 	}
-	if len(in.Question) == 0 {
+	if n := len(in.Question); n == 0 || n > maxQuestions {
 		return varlink.InvalidParameter("question")
 	}
 	r := resolution{machines: s.resolved(), addresses: s.Manager.Addresses, done: map[string]bool{}, records: []dnsRecord{}}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"berth/cmd/internal/machineapi"
@@ -23,6 +24,7 @@ func TestResolveHook(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{`{"question":[{"key":{"type":1,"name":"foo"}}]}`, `{}`},
 		{`{"question":[]}`, varlink.ErrorInvalidParameter},
+		{`{"question":[` + strings.Repeat(`{"key":{"type":1,"name":"foo"}},`, 64) + `{"key":{"type":1,"name":"foo"}}]}`, varlink.ErrorInvalidParameter},
 		{`{}`, varlink.ErrorInvalidParameter},
 		{`{"question":[{"key":{"type":70000,"name":"foo"}}]}`, varlink.ErrorInvalidParameter},
 	} {
