@@ -3,11 +3,14 @@ package daemon
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -39,10 +42,19 @@ func leadsToJournal(f *os.File, stream string) bool {
 	return stream == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
-// journal is a connection to the journal.
+// journalPatience is how long a message may wait for a journal that takes nothing.
+const journalPatience = 5 * time.Second
+
+// errJournalStuck means that a message is lost.
+var errJournalStuck = errors.New("journal takes nothing")
+
+// journal is a connection to the journal. One call of send at a time.
 type journal struct {
 	conn       *net.UnixConn
+	raw        syscall.RawConn // of conn
 	identifier string
+	patience   time.Duration
+	stuck      bool // nobody waits again before it has taken something
 }
 
 func dialJournal(path, identifier string) (*journal, error) {
@@ -50,10 +62,16 @@ func dialJournal(path, identifier string) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the journal: %w", err)
 	}
-	return &journal{conn, identifier}, nil
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("connect to the journal: %w", err), conn.Close())
+	}
+	return &journal{conn: conn, raw: raw, identifier: identifier, patience: journalPatience}, nil
 }
 
 // send writes one record: the text as MESSAGE, each attribute as a field.
+// [errJournalStuck] if the journal cannot take it; a daemon does not stand still for
+// its log.
 func (j *journal) send(priority int, text string, attrs []slog.Attr) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "PRIORITY=%d\nSYSLOG_IDENTIFIER=%s\n", priority, j.identifier)
@@ -63,8 +81,26 @@ func (j *journal) send(priority int, text string, attrs []slog.Attr) error {
 			appendField(&b, name, a.Value.Resolve().String())
 		}
 	}
-	_, err := j.conn.Write(b.Bytes())
-	return err
+	return j.write(b.Bytes())
+}
+
+func (j *journal) write(record []byte) error {
+	var deadline time.Time
+	if !j.stuck {
+		deadline = time.Now().Add(j.patience)
+	}
+	if err := j.conn.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	var err error
+	rawErr := j.raw.Write(func(fd uintptr) (done bool) {
+		_, err = unix.Write(int(fd), record)
+		return j.stuck || !errors.Is(err, unix.EAGAIN)
+	})
+	if j.stuck = errors.Is(rawErr, os.ErrDeadlineExceeded) || errors.Is(err, unix.EAGAIN); j.stuck {
+		return errJournalStuck
+	}
+	return errors.Join(rawErr, err)
 }
 
 // appendField writes a field with its length before it, so that its value may

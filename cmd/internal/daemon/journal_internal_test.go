@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,6 +57,36 @@ func TestJournal(t *testing.T) {
 	}
 	if log.Target() != "journal" || NewLog(&lines, false).Target() != "console" {
 		t.Errorf("target %s", log.Target())
+	}
+}
+
+// A journal that takes nothing keeps nobody, and is used again when it does.
+func TestStuckJournal(t *testing.T) {
+	server, path := listenDatagrams(t)
+	j, err := dialJournal(path, "probe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = j.conn.Close() }()
+	j.patience = time.Millisecond
+	var lines strings.Builder
+	log := NewLog(&lines, false)
+	log.useJournal(j)
+	for n := 0; !j.stuck; n++ {
+		if n > 1e6 {
+			t.Fatalf("%d messages were taken, and none was read", n)
+		}
+		log.Info("before")
+	}
+	log.Info("lost") // and this returns
+	for j.stuck {
+		receive(t, server)
+		log.Info("after")
+	}
+	for !strings.Contains(receive(t, server), field("MESSAGE", "after")) {
+	}
+	if lines.Len() > 0 {
+		t.Errorf("on stderr, which leads to the same journal: %q", lines.String())
 	}
 }
 

@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -98,10 +99,12 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	})
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	// A record that the journal does not take, such as one that is too long,
-	// still gets there as a line.
-	if h.journal != nil && h.journal.send(priority(r.Level), line.String(), fields) == nil {
-		return nil
+	// A record that the journal refuses, such as one that is too long, still gets
+	// there as a line. Where it takes nothing at all, it takes no lines either.
+	if h.journal != nil {
+		if err := h.journal.send(priority(r.Level), line.String(), fields); err == nil || errors.Is(err, errJournalStuck) {
+			return err
+		}
 	}
 	prefix := ""
 	if !h.terminal {
