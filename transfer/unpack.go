@@ -52,7 +52,7 @@ type TreeOptions struct {
 	Warn func(entry string, err error)
 }
 
-// Tree takes a tar archive and extracts it into the open directory dir.
+// Tree takes a tar or cpio archive and extracts it into the open directory dir.
 func Tree(dir *os.File, o TreeOptions) Taker {
 	return func(ctx context.Context, r io.Reader) error {
 		return tarball.Extract(ctx, r, dir, tarball.ExtractOptions{

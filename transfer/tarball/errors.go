@@ -17,7 +17,7 @@ var (
 	ErrUnsupported = errors.New("unsupported entry type")
 	// ErrChanged means that a file became shorter while it was packed.
 	ErrChanged = errors.New("file shrank while it was read")
-	// ErrFormat means that the input is not a tar archive, or a damaged one.
+	// ErrFormat means that the input is not a tar or cpio archive, or a damaged one.
 	ErrFormat = pax.ErrFormat
 	// ErrTruncated means that the archive stops before its end marker.
 	ErrTruncated = pax.ErrTruncated

@@ -31,7 +31,7 @@ type ExtractOptions struct {
 	Warn func(entry string, err error)
 }
 
-// Extract unpacks the archive that r delivers into the open directory dir, which should be new and private. It reads
+// Extract unpacks the archive, tar or cpio, that r delivers into the open directory dir, which should be new and private. It reads
 // r to its end, beyond the end of the archive. Names that exist are replaced, directories are kept.
 //
 // Owners are taken by number. Everything in the archive is restored or is an error, which names the entry, but for what
@@ -41,7 +41,7 @@ func Extract(ctx context.Context, r io.Reader, dir *os.File, opts ExtractOptions
 		opts.Warn = func(string, error) {}
 	}
 	x := &extractor{
-		archive: pax.NewReader(contextReader{ctx, r}, opts.Limits),
+		archive: open(contextReader{ctx, r}, opts.Limits),
 		opts:    opts,
 	}
 	if err := x.tree.open(dir); err != nil {
@@ -79,7 +79,7 @@ func (c contextReader) Read(p []byte) (int, error) {
 }
 
 type extractor struct {
-	archive *pax.Reader
+	archive archive
 	tree    tree
 	opts    ExtractOptions
 	path    []string        // components of the current entry, reused
@@ -118,7 +118,7 @@ func (x *extractor) entry(h *pax.Header) error {
 		return x.symlink(name, h, meta)
 	case pax.TypeHardlink:
 		return x.hardlink(name, h)
-	case pax.TypeChar, pax.TypeBlock, pax.TypeFIFO:
+	case pax.TypeChar, pax.TypeBlock, pax.TypeFIFO, pax.TypeSocket:
 		return x.node(name, h, meta)
 	default:
 		return fmt.Errorf("%w %q", ErrUnsupported, byte(h.Type))

@@ -26,6 +26,9 @@ func fuzzSeeds(t testing.TB) [][]byte {
 		}}),
 		hostile(t, tar.Header{Name: strings.Repeat("g", 150), Format: tar.FormatGNU}),
 		sparseArchive(t, "8192", "1\n4096\n512\n", 512),
+		odcArchive(odcDirectory("a"), odcSymlink("a/l", ".."), odcFile("a/l/victim")),
+		odcArchive(odc("x", 0o100644, 5, 2, 0, "evil"), odcSymlink("x", "../victim"), odc("y", 0o100644, 5, 2, 0, "evil")),
+		odcArchive(odc("fifo", 0o010600, 5, 2, 0, ""), odc("s", 0o140600, 6, 1, 0, ""), odcFile("fifo")),
 	}
 }
 

@@ -110,11 +110,14 @@ func (x *extractor) symlink(name string, h *pax.Header, m metadata) error {
 	return x.applyByName(dir, name, &m)
 }
 
-// node makes a device node or a FIFO.
+// node makes a device node, a FIFO or a socket.
 func (x *extractor) node(name string, h *pax.Header, m metadata) error {
-	kind := map[pax.Type]uint32{pax.TypeChar: unix.S_IFCHR, pax.TypeBlock: unix.S_IFBLK, pax.TypeFIFO: unix.S_IFIFO}[h.Type]
+	kind := map[pax.Type]uint32{
+		pax.TypeChar: unix.S_IFCHR, pax.TypeBlock: unix.S_IFBLK, pax.TypeFIFO: unix.S_IFIFO, pax.TypeSocket: unix.S_IFSOCK,
+	}[h.Type]
+	isDevice := h.Type == pax.TypeChar || h.Type == pax.TypeBlock
 	var device uint64
-	if h.Type != pax.TypeFIFO {
+	if isDevice {
 		// The kernel has 12 bits for the major and 20 for the minor number.
 		if h.Major>>12 != 0 || h.Minor>>20 != 0 {
 			return fmt.Errorf("%w: device number %d:%d", ErrFormat, h.Major, h.Minor)
@@ -123,12 +126,12 @@ func (x *extractor) node(name string, h *pax.Header, m metadata) error {
 	}
 	dir := x.tree.top()
 	err := replacing(dir, name, func() error { return unix.Mknodat(dir, name, kind|0o600, int(device)) })
-	if errors.Is(err, unix.EPERM) && x.opts.Users > 0 && h.Type != pax.TypeFIFO {
+	if errors.Is(err, unix.EPERM) && x.opts.Users > 0 && isDevice {
 		x.leaveOut(h, fmt.Errorf("leave out the device node: %w", err))
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("make device node or FIFO: %w", err)
+		return fmt.Errorf("make device node, FIFO or socket: %w", err)
 	}
 	if err := chownByName(dir, name, &m); err != nil {
 		return err

@@ -76,7 +76,7 @@ func TestUnprivileged(t *testing.T) {
 		},
 		"mknod": {
 			hostileOwned(t, nobody, sda),
-			`extract "dev/sda": make device node or FIFO: operation not permitted`,
+			`extract "dev/sda": make device node, FIFO or socket: operation not permitted`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

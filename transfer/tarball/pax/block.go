@@ -50,17 +50,32 @@ func (b *block) sum() (unsigned, signed int64) {
 	return unsigned, signed
 }
 
-// header takes the fields that need no look at other blocks.
-func (b *block) header(h *Header) error {
+// sound reports whether the checksum is right.
+func (b *block) sound() bool {
 	stored, err := octal(b.checksum())
 	unsigned, signed := b.sum()
-	if err != nil || (stored != unsigned && stored != signed) {
+	return err == nil && (stored == unsigned || stored == signed)
+}
+
+// IsHeader tells whether b begins with a header of a tar archive.
+func IsHeader(b []byte) bool {
+	if len(b) < BlockSize {
+		return false
+	}
+	first := block(b[:BlockSize])
+	return first.sound()
+}
+
+// header takes the fields that need no look at other blocks.
+func (b *block) header(h *Header) error {
+	if !b.sound() {
 		return fmt.Errorf("%w: bad header checksum", ErrFormat)
 	}
 	h.Type = Type(*b.typeflag())
 	h.Name = text(b.name())
 	h.Linkname = text(b.linkname())
 	var mode, mtime int64
+	var err error
 	fields := []struct {
 		name  string
 		field []byte

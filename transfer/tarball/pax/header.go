@@ -32,6 +32,10 @@ const (
 	TypeFIFO      Type = '6'
 )
 
+// TypeSocket is the kind of a socket. Archives of other formats may have some; no tar archive has, and the reader
+// refuses the value.
+const TypeSocket Type = 0o14
+
 // Xattr is one extended attribute. Value may be empty.
 type Xattr struct {
 	Name  string
@@ -84,7 +88,8 @@ type Limits struct {
 	Fragments int
 }
 
-func (l Limits) withDefaults() Limits {
+// WithDefaults returns the limits with every zero field replaced.
+func (l Limits) WithDefaults() Limits {
 	if l.Bytes == 0 {
 		l.Bytes = 64 << 30
 	}

@@ -35,7 +35,7 @@ type Reader struct {
 
 // NewReader returns a reader of the archive that src delivers.
 func NewReader(src io.Reader, limits Limits) *Reader {
-	return &Reader{src: src, limits: limits.withDefaults(), buf: make([]byte, bufferSize)}
+	return &Reader{src: src, limits: limits.WithDefaults(), buf: make([]byte, bufferSize)}
 }
 
 // Offset is the number of bytes of the archive that have been used.
@@ -129,6 +129,8 @@ func (r *Reader) entry(longName, longLink string) (*Header, error) {
 	case TypeHardlink, TypeSymlink, TypeChar, TypeBlock, TypeDirectory, TypeFIFO:
 		// Some writers repeat the size of the target here; no payload follows.
 		h.Size = 0
+	case TypeSocket:
+		return nil, fmt.Errorf("%w: type %q", ErrFormat, byte(h.Type))
 	}
 	return h, r.payload(nil, h.Size)
 }
