@@ -132,6 +132,42 @@ func TestStatusLooksLikeThatOfSystemd(t *testing.T) {
 	}
 }
 
+// Scripts, Salt's among them, take the words before the colons for names, the first
+// word of the leader for its number, and stop at the tree as LC_ALL=C draws it.
+func TestStatusIsReadByScripts(t *testing.T) {
+	run1 := named(t, replies[machineapi.Machine](t, "varlink-machine-list.json"),
+		func(m machineapi.Machine) bool { return m.Name == "run1" })
+	text := machineStatus(machineapi.Description{Machine: run1}, statusContext{
+		time.UTC, time.UnixMicro(1795474514999999), func(int) string { return "init" }, func(int) string { return "" },
+	})
+	processes := &group{}
+	processes.add(120, "sshd: Unit: of nobody")
+	processes.child("below").add(121, "Leader: 7")
+	var tree strings.Builder
+	processes.draw(&tree, treeIndent, branchesOf(func(name string) string { return map[string]string{"LC_ALL": "C"}[name] }))
+	read := map[string]string{}
+	for line := range strings.Lines(text + tree.String()) {
+		if strings.HasPrefix(strings.TrimSpace(line), "|") || strings.HasPrefix(strings.TrimSpace(line), "`") {
+			break
+		}
+		if name, value, found := strings.Cut(line, ":"); found {
+			read[strings.TrimSpace(name)] = strings.TrimSpace(value)
+		}
+	}
+	for name, want := range map[string]string{
+		"Leader": "120", "Service": "systemd-nspawn;", "Root": "/var/lib/machines/run1", "Unit": "systemd-nspawn@run1.service",
+	} {
+		if got, _, _ := strings.Cut(read[name], " "); got != want {
+			t.Errorf("%s is read as %q, want %q", name, got, want)
+		}
+	}
+	for locale, want := range map[string]string{"": "├─", "C.UTF-8": "├─", "de_DE.utf8": "├─", "POSIX": "|-", "de_DE": "|-"} {
+		if got := branchesOf(func(string) string { return locale }); got.middle != want {
+			t.Errorf("in %q branches are %q, want %q", locale, got.middle, want)
+		}
+	}
+}
+
 func TestPropertiesLookLikeThoseOfSystemd(t *testing.T) {
 	run1 := named(t, replies[machineapi.Machine](t, "varlink-machine-list.json"),
 		func(m machineapi.Machine) bool { return m.Name == "run1" })

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ func (t *tool) processes(ctx context.Context, d daemon, m machineapi.Machine) st
 		return "" // an old service manager, or a unit that is gone
 	}
 	var out strings.Builder
-	groupOf(list, m.Unit, m.Subgroup).draw(&out, treeIndent)
+	groupOf(list, m.Unit, m.Subgroup).draw(&out, treeIndent, branchesOf(os.Getenv))
 	return out.String()
 }
 

@@ -50,25 +50,38 @@ func (g *group) add(pid int, command string) {
 	g.processes = append(g.processes, process{pid, command})
 }
 
+// branches are what a tree is drawn with.
+type branches struct{ middle, last, beside string }
+
+// branchesOf are for the locale of an environment: where that says that it has no
+// UTF-8 they are ASCII. Scripts that set LC_ALL=C look for these.
+func branchesOf(getenv func(string) string) branches {
+	locale := cmp.Or(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG"), "C.UTF-8")
+	if name := strings.ToUpper(locale); strings.Contains(name, "UTF-8") || strings.Contains(name, "UTF8") {
+		return branches{"├─", "└─", "│ "}
+	}
+	return branches{"|-", "`-", "| "}
+}
+
 // draw draws processes first, then the groups below.
-func (g *group) draw(out *strings.Builder, indent string) {
+func (g *group) draw(out *strings.Builder, indent string, with branches) {
 	slices.SortFunc(g.processes, func(a, b process) int { return cmp.Compare(a.pid, b.pid) })
 	for i, p := range g.processes {
-		branch := "├─"
+		branch := with.middle
 		if i == len(g.processes)-1 && len(g.below) == 0 {
-			branch = "└─"
+			branch = with.last
 		}
 		width := len(strconv.Itoa(g.processes[len(g.processes)-1].pid))
 		fmt.Fprintf(out, "%s%s%*d %s\n", indent, branch, width, p.pid, cli.Printable(p.command))
 	}
 	slices.SortFunc(g.below, func(a, b *group) int { return cmp.Compare(a.name, b.name) })
 	for i, b := range g.below {
-		branch, next := "├─", "│ "
+		branch, next := with.middle, with.beside
 		if i == len(g.below)-1 {
-			branch, next = "└─", "  "
+			branch, next = with.last, "  "
 		}
 		fmt.Fprintf(out, "%s%s%s\n", indent, branch, cli.Printable(b.name))
-		b.draw(out, indent+next)
+		b.draw(out, indent+next, with)
 	}
 }
 
@@ -92,7 +105,7 @@ func processTree(m machineapi.Machine) string {
 	}
 	var out strings.Builder
 	if g := readGroup(dir); g != nil {
-		g.draw(&out, treeIndent)
+		g.draw(&out, treeIndent, branchesOf(os.Getenv))
 	}
 	return out.String()
 }
