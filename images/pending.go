@@ -109,22 +109,38 @@ func newPendingFile(root string) (*Pending, error) {
 	})
 }
 
-// newPending makes an entry and takes its flock. The shared flock on the
-// directory keeps a sweep from coming between the two.
-func newPending(root, kind string, trees *foreign.User, make func(dir *os.File, path string) error) (_ *Pending, err error) {
+// errSwept says that a sweep took an entry before its maker could lock it.
+var errSwept = errors.New("it was swept before it could be locked")
+
+// pendingTries bounds how many entries are made because sweeps took those before.
+const pendingTries = 100
+
+// newPending makes an entry and takes its flock. A sweep that comes between the two
+// takes the entry for a dead one; then there has to be another. No lock of the whole
+// directory keeps them apart: some of these everybody may open, and lock for ever.
+func newPending(root, kind string, trees *foreign.User, make func(dir *os.File, path string) error) (p *Pending, err error) {
+	for range pendingTries {
+		if p, err = tryPending(root, kind, trees, make); !errors.Is(err, errSwept) {
+			break
+		}
+	}
+	return p, err
+}
+
+func tryPending(root, kind string, trees *foreign.User, make func(dir *os.File, path string) error) (_ *Pending, err error) {
 	dir, err := openRoot(root)
 	if err != nil {
 		return nil, fmt.Errorf("make pending image: %w", err)
 	}
 	p := &Pending{root: dir, name: tempName(kind), tree: kind == tempTree, trees: trees}
 	defer func() {
-		if err != nil {
+		switch {
+		case errors.Is(err, errSwept): // and is removed by who has swept it
+			err = errors.Join(fmt.Errorf("make pending image in %s: %w", root, err), p.close())
+		case err != nil:
 			err = errors.Join(fmt.Errorf("make pending image in %s: %w", root, err), p.Discard())
 		}
 	}()
-	if err := flock(dir, unix.LOCK_SH); err != nil {
-		return nil, err
-	}
 	if err := make(dir, p.Path()); err != nil {
 		return nil, err
 	}
@@ -132,10 +148,14 @@ func newPending(root, kind string, trees *foreign.User, make func(dir *os.File, 
 	if p.tree {
 		flags, mode = os.O_RDONLY|unix.O_DIRECTORY, 0o755
 	}
-	if p.file, err = os.OpenFile(p.Path(), flags|unix.O_NOFOLLOW, 0); err != nil {
+	if p.file, err = os.OpenFile(p.Path(), flags|unix.O_NOFOLLOW, 0); errors.Is(err, os.ErrNotExist) {
+		return nil, errSwept
+	} else if err != nil {
 		return nil, err
 	}
-	if err := flock(p.file, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := tryFlock(p.file); errors.Is(err, unix.EWOULDBLOCK) || err == nil && !stillCalled(dir, p.name, p.file) {
+		return nil, errSwept
+	} else if err != nil {
 		return nil, err
 	}
 	// The umask may have taken bits away; a copy brings its own mode later. What belongs to others has its mode.
@@ -146,7 +166,7 @@ func newPending(root, kind string, trees *foreign.User, make func(dir *os.File, 
 			return nil, err
 		}
 	}
-	return p, flock(dir, unix.LOCK_UN)
+	return p, nil
 }
 
 // openRoot opens an image directory and makes it when it is missing.
@@ -192,10 +212,11 @@ func (p *Pending) close() error {
 	return errors.Join(err, p.root.Close())
 }
 
-// flock takes or drops a lock of the open file, again when a signal came between.
-func flock(f *os.File, how int) error {
+// tryFlock takes the lock of the open file unless somebody has it, which is
+// EWOULDBLOCK; again when a signal came between.
+func tryFlock(f *os.File) error {
 	for {
-		err := unix.Flock(int(f.Fd()), how)
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}

@@ -20,7 +20,7 @@ func retire(ctx context.Context, trees *foreign.User, parent *os.File, file stri
 		return err
 	}
 	defer f.Close()
-	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := tryFlock(f); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return fmt.Errorf("%w: somebody holds its flock", ErrBusy)
 		}

@@ -104,17 +104,12 @@ func lockedByOther(dir *os.File, name string) bool {
 		return false
 	}
 	defer f.Close() //nolint:errcheck // only looked at
-	return errors.Is(flock(f, unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	return errors.Is(tryFlock(f), unix.EWOULDBLOCK)
 }
 
-// leftovers opens and locks everything that is to go. Writers hold a shared
-// flock on the directory from before they make an entry until they hold the
-// entry's own; with the exclusive one here, a free entry is a dead one.
-func leftovers(dir *os.File, o SweepOptions) (_ []*os.File, err error) {
-	if err := flock(dir, unix.LOCK_EX); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, flock(dir, unix.LOCK_UN)) }()
+// leftovers opens and locks everything that is to go. An entry that nobody has locked
+// is a dead one, or so new that its writer will see that it is gone.
+func leftovers(dir *os.File, o SweepOptions) ([]*os.File, error) {
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return nil, err
@@ -130,7 +125,7 @@ func leftovers(dir *os.File, o SweepOptions) (_ []*os.File, err error) {
 		if err != nil {
 			continue // gone meanwhile, or nothing that a writer makes
 		}
-		if flock(f, unix.LOCK_EX|unix.LOCK_NB) != nil || spool && !olderThan(f, o.SpoolAge) || !stillCalled(dir, name, f) {
+		if tryFlock(f) != nil || spool && !olderThan(f, o.SpoolAge) || !stillCalled(dir, name, f) {
 			if err := f.Close(); err != nil {
 				return left, err
 			}
