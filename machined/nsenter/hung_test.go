@@ -3,6 +3,7 @@ package nsenter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"syscall"
@@ -69,16 +70,25 @@ func TestHungCommandIsGivenUp(t *testing.T) {
 // A leader that waits in the kernel does not stop to have its filters read.
 func TestFiltersOfAHungLeader(t *testing.T) {
 	fs, dir := deadfuse.Mount(t)
-	cmd := exec.Command("cat", filepath.Join(dir, "file"))
-	if err := cmd.Start(); err != nil {
+	// As with a machine it is not the tracer's child that hangs.
+	cmd := exec.Command("/bin/sh", "-c", `cat "$0" & echo $!; wait`, filepath.Join(dir, "file"))
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Wait() }() // with an error, by the end of the file system
 	defer fs.End()
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatal(err)
+	}
 	<-fs.Taken()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	_, err := open(t, cmd.Process.Pid).filters(ctx, status{seccomp: unix.SECCOMP_MODE_FILTER})
+	_, err = open(t, pid).filters(ctx, status{seccomp: unix.SECCOMP_MODE_FILTER})
 	if !errors.Is(err, ErrFilters) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
