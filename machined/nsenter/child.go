@@ -73,7 +73,7 @@ func readFailure(r io.Reader) *failure {
 // start clones the process.
 func (p *plan) start() (*os.Process, error) {
 	var pid uintptr
-	err := onThread(func() error {
+	err := onThreadUntil(p.over, func() error {
 		// The pid namespace takes effect on the children of this thread only.
 		if err := p.target.join(p.thread); err != nil {
 			return err

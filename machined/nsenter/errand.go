@@ -114,7 +114,7 @@ func (e *errand) run(ctx context.Context, p *plan) (got *os.File, err error) {
 	home, away := os.NewFile(uintptr(pair[0]), "home"), os.NewFile(uintptr(pair[1]), "away")
 	defer func() { err = errors.Join(err, home.Close(), away.Close()) }()
 	e.message.write()
-	p.errand = e
+	p.errand, p.over = e, make(chan struct{})
 	// All of them have to be open.
 	for i := range p.fds {
 		p.fds[i] = away.Fd()
@@ -174,11 +174,33 @@ func (a *arg) value() uintptr {
 	return a.n
 }
 
+// stayWithCaller has the copy killed when the thread that cloned it ends, which
+// it does with the process: nobody else would end a copy that hangs. For changes of
+// user the kernel forgets that, so it is the last thing to do. Who has ended before
+// has closed his end of the socket.
+//
+//go:nosplit
+//go:norace
+func stayWithCaller() syscall.Errno {
+	if _, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0, 0); errno != 0 {
+		return errno
+	}
+	var text [1]byte
+	_, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fdHome, uintptr(unsafe.Pointer(&text)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	if errno != unix.EAGAIN {
+		return unix.EPIPE
+	}
+	return 0
+}
+
 // carryOut makes the calls. It does not return if all succeed.
 //
 //go:nosplit
 //go:norace
 func carryOut(p *plan) syscall.Errno {
+	if errno := stayWithCaller(); errno != 0 {
+		return errno
+	}
 	for i := range p.errand.calls {
 		c := &p.errand.calls[i]
 		result, _, errno := syscall.RawSyscall6(c.nr, c.args[0].value(), c.args[1].value(), c.args[2].value(),

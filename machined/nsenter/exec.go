@@ -143,6 +143,9 @@ func (p *plan) run(ctx context.Context) (Result, error) {
 }
 
 func (p *plan) hasEnded() {
+	if p.over != nil {
+		close(p.over)
+	}
 	if p.ended != nil {
 		p.ended()
 	}

@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"unsafe"
 
@@ -97,6 +99,11 @@ func TestCopyUnderAFilterThatFakes(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), self)
 	cmd.Env = append(os.Environ(), filtered+"="+socket)
+	// It could not even end by itself if it failed. The signal is sent when this
+	// thread ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	if strings.HasPrefix(string(out), "no filter") {
 		t.Skipf("NOT TESTED: needs seccomp: %s", out)

@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if socket := os.Getenv(filtered); socket != "" {
 		os.Exit(actFiltered(socket))
 	}
+	if os.Getenv(dying) != "" {
+		os.Exit(actDying())
+	}
 	if tree := os.Getenv(hostile); tree != "" {
 		os.Exit(actHostile(tree))
 	}

@@ -23,6 +23,7 @@ type plan struct {
 	files   []*os.File
 	started func()
 	ended   func()
+	over    chan struct{} // of an errand: closed when it is
 
 	fds [fdCount]uintptr
 	way

@@ -58,17 +58,25 @@ func (t Target) join(kinds Namespaces) error {
 // The main thread is never such a thread: it is not destroyed when its
 // goroutine ends, and /proc/self shows its namespaces to the whole process. A
 // goroutine that was put there holds it and lets another one do the work.
-func onThread(fn func() error) error {
+func onThread(fn func() error) error { return onThreadUntil(nil, fn) }
+
+// onThreadUntil is onThread, but if fn succeeds the thread lives on until over is
+// closed, if there is such a channel.
+func onThreadUntil(over <-chan struct{}, fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			done <- onThread(fn)
+			done <- onThreadUntil(over, fn)
 			runtime.UnlockOSThread()
 			return
 		}
 		// Never unlocked: the runtime ends the thread with the goroutine.
-		done <- fn()
+		err := fn()
+		done <- err
+		if err == nil && over != nil {
+			<-over
+		}
 	}()
 	return <-done
 }
