@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -145,7 +146,13 @@ func mounted(t *testing.T) int {
 	if os.Geteuid() != 0 {
 		t.Skip("NOT TESTED: needs root")
 	}
-	return shellIn(t, obey, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}).PID
+	pid := shellIn(t, obey, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}).PID
+	// Until then it needs files itself, and would be what hangs.
+	await.Until(t, time.Minute, "the leader to sleep", func() bool {
+		call, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
+		return err == nil && strings.HasPrefix(string(call), fmt.Sprintf("%d ", unix.SYS_CLOCK_NANOSLEEP))
+	})
+	return pid
 }
 
 // What processes apart say is what the transports have names for.
