@@ -14,8 +14,8 @@ type backend interface {
 	// remove deletes the entry file of the directory parent, so that a crash
 	// leaves either the image or something that no listing shows.
 	remove(ctx context.Context, trees *foreign.User, parent *os.File, file string) error
-	// clone makes a pending copy in the pool.
-	clone(ctx context.Context, trees *foreign.User, src Image, pool string) (*Pending, error)
+	// clone makes a pending copy in the pool; of the options it is for Progress.
+	clone(ctx context.Context, trees *foreign.User, src Image, pool string, options CloneOptions) (*Pending, error)
 	// setReadOnly sets the image's own mark; path is resolved.
 	setReadOnly(path string, readOnly bool) error
 	// suffix is what the type appends to a name to make a file name.

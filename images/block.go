@@ -54,7 +54,7 @@ func (block) remove(_ context.Context, _ *foreign.User, parent *os.File, file st
 	return unlink(parent, file)
 }
 
-func (block) clone(context.Context, *foreign.User, Image, string) (*Pending, error) {
+func (block) clone(context.Context, *foreign.User, Image, string, CloneOptions) (*Pending, error) {
 	return nil, fmt.Errorf("%w: a block device cannot be cloned", ErrNotSupported)
 }
 

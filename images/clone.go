@@ -5,21 +5,44 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+
+	"berth/images/copytree"
 )
+
+// CloneOptions for Clone. The zero value is fine.
+type CloneOptions struct {
+	// ReadOnly marks the copy.
+	ReadOnly bool
+	// Progress, if set, is called while data is copied with how many bytes are by now, and of how many; zero is unknown,
+	// as for trees. It is not called for what is shared, nor for trees that another process copies (see foreign.User).
+	Progress func(copied, total int64)
+}
+
+// counting makes what a copy of so many bytes reports to.
+func (o CloneOptions) counting(total int64) copytree.Options {
+	if o.Progress == nil {
+		return copytree.Options{}
+	}
+	copied := int64(0)
+	return copytree.Options{Progress: func(bytes int64) {
+		copied += bytes
+		o.Progress(copied, total)
+	}}
+}
 
 // Clone makes a copy of src in the pool of its class: a snapshot or a copy that
 // shares blocks where the file system can. Settings and auxiliary files are
 // copied first, so that the new image never runs without its own; such files
 // that are there already under the new name stay. The host image can be cloned.
 // Block devices and mount stacks cannot ([ErrNotSupported]).
-func (s *Store) Clone(ctx context.Context, src Image, newName string, readOnly bool) error {
-	if err := s.clone(ctx, src, newName, readOnly); err != nil {
+func (s *Store) Clone(ctx context.Context, src Image, newName string, options CloneOptions) error {
+	if err := s.clone(ctx, src, newName, options); err != nil {
 		return fmt.Errorf("clone image %q to %q: %w", src.Name, newName, err)
 	}
 	return nil
 }
 
-func (s *Store) clone(ctx context.Context, src Image, newName string, readOnly bool) (err error) {
+func (s *Store) clone(ctx context.Context, src Image, newName string, options CloneOptions) (err error) {
 	pool, from := s.places.Pool[src.Class], backendOf(src.Type)
 	if pool == "" {
 		return fmt.Errorf("%w: no place for images of class %s", ErrNotSupported, src.Class)
@@ -33,7 +56,7 @@ func (s *Store) clone(ctx context.Context, src Image, newName string, readOnly b
 		return err
 	}
 	defer func() { err = errors.Join(err, name.Release()) }()
-	p, err := from.clone(ctx, s.trees, src, pool)
+	p, err := from.clone(ctx, s.trees, src, pool, options)
 	if err != nil {
 		return err
 	}
@@ -46,7 +69,7 @@ func (s *Store) clone(ctx context.Context, src Image, newName string, readOnly b
 	if err != nil {
 		return errors.Join(err, removeFiles(made), p.Discard())
 	}
-	err = p.Commit(ctx, newFile, CommitOptions{ReadOnly: readOnly, Sync: true})
+	err = p.Commit(ctx, newFile, CommitOptions{ReadOnly: options.ReadOnly, Sync: true})
 	if err != nil && !errors.Is(err, ErrAuxiliary) {
 		return errors.Join(err, removeFiles(made), p.Discard())
 	}

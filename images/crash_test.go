@@ -58,10 +58,10 @@ func crashCases() []crashCase {
 			return commit(ctx, pool, "tree", true)
 		}, []string{"disk tree"}},
 		{"clone tree", seed, func(ctx context.Context, s *images.Store, _ string) error {
-			return find(ctx, s, "tree", func(i images.Image) error { return s.Clone(ctx, i, "new", true) })
+			return find(ctx, s, "tree", func(i images.Image) error { return s.Clone(ctx, i, "new", images.CloneOptions{ReadOnly: true}) })
 		}, []string{"disk tree", "disk new tree"}},
 		{"clone disk", seed, func(ctx context.Context, s *images.Store, _ string) error {
-			return find(ctx, s, "disk", func(i images.Image) error { return s.Clone(ctx, i, "new", true) })
+			return find(ctx, s, "disk", func(i images.Image) error { return s.Clone(ctx, i, "new", images.CloneOptions{ReadOnly: true}) })
 		}, []string{"disk tree", "disk new tree"}},
 		{"rename", seed, func(ctx context.Context, s *images.Store, _ string) error {
 			return find(ctx, s, "tree", func(i images.Image) error { return s.Rename(ctx, i, "new") })

@@ -26,8 +26,8 @@ func (directory) remove(ctx context.Context, trees *foreign.User, parent *os.Fil
 	return retire(ctx, trees, parent, file)
 }
 
-func (directory) clone(ctx context.Context, trees *foreign.User, src Image, pool string) (*Pending, error) {
-	return NewPendingCopy(ctx, pool, src.Path, trees)
+func (directory) clone(ctx context.Context, trees *foreign.User, src Image, pool string, options CloneOptions) (*Pending, error) {
+	return pendingCopy(ctx, pool, src.Path, trees, options)
 }
 
 func (directory) setReadOnly(path string, readOnly bool) error {

@@ -198,7 +198,7 @@ func TestVendorImage(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	check(t, store.Clone(t.Context(), img, "mine", false))
+	check(t, store.Clone(t.Context(), img, "mine", images.CloneOptions{}))
 	if mine, err := store.Find(t.Context(), images.ClassMachine, "mine"); err != nil || mine.Vendor() || mine.ReadOnly {
 		t.Errorf("the clone: %+v, %v", mine, err)
 	}

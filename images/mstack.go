@@ -44,7 +44,7 @@ func mstackWritable(path string) bool {
 	return !layers
 }
 
-func (mstack) clone(context.Context, *foreign.User, Image, string) (*Pending, error) {
+func (mstack) clone(context.Context, *foreign.User, Image, string, CloneOptions) (*Pending, error) {
 	return nil, fmt.Errorf("%w: a mount stack cannot be cloned", ErrNotSupported)
 }
 

@@ -202,7 +202,7 @@ func TestCloneRace(t *testing.T) {
 	check(t, err)
 	results := make(chan error)
 	for range 16 {
-		go func() { results <- store.Clone(t.Context(), src, "new", false) }()
+		go func() { results <- store.Clone(t.Context(), src, "new", images.CloneOptions{}) }()
 	}
 	won := 0
 	for range 16 {

@@ -18,7 +18,11 @@ import (
 // raw file at src: a snapshot of a subvolume on the same btrfs, else a copy that
 // shares blocks where the file system can. The copy is writable and keeps owner,
 // times and attributes, and src's creation time. A tree of the foreign range takes trees to copy.
-func NewPendingCopy(ctx context.Context, root, src string, trees *foreign.User) (_ *Pending, err error) {
+func NewPendingCopy(ctx context.Context, root, src string, trees *foreign.User) (*Pending, error) {
+	return pendingCopy(ctx, root, src, trees, CloneOptions{})
+}
+
+func pendingCopy(ctx context.Context, root, src string, trees *foreign.User, options CloneOptions) (*Pending, error) {
 	from, err := os.OpenFile(src, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, fmt.Errorf("copy image: %w", err)
@@ -35,9 +39,9 @@ func NewPendingCopy(ctx context.Context, root, src string, trees *foreign.User) 
 	case others:
 		return copyForeign(ctx, root, from, trees)
 	case info.IsDir():
-		return copyTree(ctx, root, from)
+		return copyTree(ctx, root, from, options)
 	case info.Mode().IsRegular():
-		return copyRaw(ctx, root, from)
+		return copyRaw(ctx, root, from, options)
 	}
 	return nil, fmt.Errorf("copy image %s: %w", src, ErrNotSupported)
 }
@@ -56,7 +60,7 @@ func NewPendingSnapshot(ctx context.Context, root string, src *os.File) (*Pendin
 	return p, err
 }
 
-func copyTree(ctx context.Context, root string, src *os.File) (*Pending, error) {
+func copyTree(ctx context.Context, root string, src *os.File, options CloneOptions) (*Pending, error) {
 	if btrfs.IsSubvolume(src) {
 		p, err := snapshot(ctx, root, src)
 		if err == nil || !notHere(err) {
@@ -67,7 +71,7 @@ func copyTree(ctx context.Context, root string, src *os.File) (*Pending, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := copytree.Copy(ctx, src, p.file, copytree.Options{}); err != nil {
+	if err := copytree.Copy(ctx, src, p.file, options.counting(0)); err != nil {
 		return nil, errors.Join(fmt.Errorf("copy image %s: %w", src.Name(), err), p.Discard())
 	}
 	return p, nil
@@ -88,19 +92,26 @@ func snapshot(ctx context.Context, root string, src *os.File) (*Pending, error) 
 	})
 }
 
-func copyRaw(ctx context.Context, root string, src *os.File) (*Pending, error) {
+func copyRaw(ctx context.Context, root string, src *os.File, options CloneOptions) (*Pending, error) {
 	p, err := newPendingFile(root)
 	if err != nil {
 		return nil, err
 	}
-	if err := fillRaw(ctx, p.file, src); err != nil {
+	if err := fillRaw(ctx, p.file, src, options); err != nil {
 		return nil, errors.Join(fmt.Errorf("copy image %s: %w", src.Name(), err), p.Discard())
 	}
 	return p, nil
 }
 
-func fillRaw(ctx context.Context, dst, src *os.File) error {
-	if err := copytree.CopyFile(ctx, src, dst); err != nil {
+func fillRaw(ctx context.Context, dst, src *os.File, options CloneOptions) error {
+	total := int64(0)
+	if options.Progress != nil {
+		var err error
+		if total, err = copytree.DataSize(src); err != nil {
+			return err
+		}
+	}
+	if err := copytree.CopyFile(ctx, src, dst, options.counting(total)); err != nil {
 		return err
 	}
 	return CopyFacts(dst, src)

@@ -35,8 +35,8 @@ func (raw) remove(_ context.Context, _ *foreign.User, parent *os.File, file stri
 	return unlink(parent, file)
 }
 
-func (raw) clone(ctx context.Context, trees *foreign.User, src Image, pool string) (*Pending, error) {
-	return NewPendingCopy(ctx, pool, src.Path, trees)
+func (raw) clone(ctx context.Context, trees *foreign.User, src Image, pool string, options CloneOptions) (*Pending, error) {
+	return pendingCopy(ctx, pool, src.Path, trees, options)
 }
 
 func (raw) setReadOnly(path string, readOnly bool) error {

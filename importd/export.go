@@ -149,7 +149,7 @@ func (s *stage) exportDisk(ctx context.Context, source *os.File) error {
 	}
 	regular := in.Mode&unix.S_IFMT == unix.S_IFREG && out.Mode&unix.S_IFMT == unix.S_IFREG
 	if s.Request.Format == compress.None && regular && out.Size == 0 {
-		if err := copytree.CopyFile(ctx, source, os.Stdout); err != nil {
+		if err := copytree.CopyFile(ctx, source, os.Stdout, copytree.Options{}); err != nil {
 			return err
 		}
 	} else if err := s.packDisk(ctx, source, in.Size); err != nil {

@@ -23,7 +23,7 @@ type ImageReader interface {
 
 // ImageChanger changes images.
 type ImageChanger interface {
-	Clone(ctx context.Context, src images.Image, newName string, readOnly bool) error
+	Clone(ctx context.Context, src images.Image, newName string, options images.CloneOptions) error
 	Rename(ctx context.Context, image images.Image, newName string) error
 	Remove(ctx context.Context, image images.Image) error
 	SetReadOnly(ctx context.Context, image images.Image, readOnly bool) error
@@ -88,9 +88,9 @@ func (m *Manager) ImageMetadata(ctx context.Context, name string) (data images.M
 }
 
 // CloneImage copies an image into the pool.
-func (m *Manager) CloneImage(ctx context.Context, name, newName string, readOnly bool) error {
+func (m *Manager) CloneImage(ctx context.Context, name, newName string, options images.CloneOptions) error {
 	return m.onImage(ctx, m.operate, "clone", name, func(ctx context.Context, store ImageStore, image images.Image) error {
-		return store.Clone(ctx, image, newName, readOnly)
+		return store.Clone(ctx, image, newName, options)
 	})
 }
 

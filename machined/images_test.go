@@ -48,7 +48,7 @@ func TestImageVerbs(t *testing.T) {
 	if err != nil || data.Hostname != "inside" {
 		t.Errorf("ImageMetadata = %+v, %v", data, err)
 	}
-	if err := errors.Join(m.CloneImage(ctx, "tree", "copy", false), m.RenameImage(ctx, "copy", ".hidden"), m.CloneImage(ctx, "tree", "other", false)); err != nil {
+	if err := errors.Join(m.CloneImage(ctx, "tree", "copy", images.CloneOptions{}), m.RenameImage(ctx, "copy", ".hidden"), m.CloneImage(ctx, "tree", "other", images.CloneOptions{})); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := imageNames(t, m), []string{".hidden", "other", "tree"}; !slices.Equal(got, want) {
@@ -72,7 +72,7 @@ func TestImageVerbs(t *testing.T) {
 		t.Error(err)
 	}
 	for what, err := range map[string]error{
-		"clone": m.CloneImage(ctx, "absent", "x", false), "remove": m.RemoveImage(ctx, "absent"),
+		"clone": m.CloneImage(ctx, "absent", "x", images.CloneOptions{}), "remove": m.RemoveImage(ctx, "absent"),
 		"mark": m.SetImageReadOnly(ctx, "absent", true),
 	} {
 		if !errors.Is(err, images.ErrNotFound) {

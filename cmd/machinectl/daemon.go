@@ -59,7 +59,7 @@ type imageReader interface {
 }
 
 type imageChanger interface {
-	Clone(ctx context.Context, name, newName string, readOnly bool) error
+	Clone(ctx context.Context, name, newName string, options images.CloneOptions) error
 	Rename(ctx context.Context, name, newName string) error
 	SetReadOnly(ctx context.Context, name string, readOnly bool) error
 	Remove(ctx context.Context, name string) error

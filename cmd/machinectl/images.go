@@ -53,12 +53,6 @@ func timeCell(microseconds *int64, zone *time.Location) cli.Cell {
 	return cli.Time(time.UnixMicro(*microseconds), zone)
 }
 
-func (t *tool) clone(ctx context.Context, args []string) error {
-	return t.allowed(ctx, func(d daemon) error {
-		return step("clone the image", d.Clone(ctx, args[0], args[1], t.ReadOnly))
-	})
-}
-
 func (t *tool) rename(ctx context.Context, args []string) error {
 	return t.allowed(ctx, func(d daemon) error { return step("rename the image", d.Rename(ctx, args[0], args[1])) })
 }

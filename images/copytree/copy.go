@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -20,8 +19,15 @@ const maxDepth = 2048
 
 // Options for Copy. The zero value is fine.
 type Options struct {
-	// Progress, if set, is increased by the size of each regular file once it is copied.
-	Progress *atomic.Int64
+	// Progress, if set, is called with the number of bytes that were copied since the last call. Data that is shared,
+	// and holes, which take no time, do not count.
+	Progress func(bytes int64)
+}
+
+func (o Options) copied(bytes int64) {
+	if o.Progress != nil {
+		o.Progress(bytes)
+	}
 }
 
 // Copy copies what is in the directory src, and its metadata, to the directory dst, which must be empty: names that are
@@ -37,12 +43,12 @@ type Options struct {
 // On an error, or when ctx ends, dst holds a part of the tree. Attributes of links and devices need /proc.
 func Copy(ctx context.Context, src, dst *os.File, options Options) (err error) {
 	c := copier{
-		links:    make(map[id]linked),
-		progress: options.Progress,
-		names:    make([]byte, maxXattrNames),
-		value:    make([]byte, maxXattrValue),
-		flags:    btrfs.IsBtrfs(src) && btrfs.IsBtrfs(dst),
-		dstRoot:  int(dst.Fd()),
+		links:   make(map[id]linked),
+		options: options,
+		names:   make([]byte, maxXattrNames),
+		value:   make([]byte, maxXattrValue),
+		flags:   btrfs.IsBtrfs(src) && btrfs.IsBtrfs(dst),
+		dstRoot: int(dst.Fd()),
 	}
 	var st unix.Statx_t
 	if err := statAt(c.dstRoot, "", &st); err != nil {
@@ -66,16 +72,16 @@ func Copy(ctx context.Context, src, dst *os.File, options Options) (err error) {
 }
 
 type copier struct {
-	links    map[id]linked // files with several names that were copied under the first
-	progress *atomic.Int64
-	names    []byte
-	value    []byte
-	flags    bool // no-copy-on-write has a meaning on both sides
-	dstRoot  int
-	self     id // the destination, not to be copied into itself
-	mount    unix.Statx_t
-	merge    *MergeOptions // nil: the destination is empty and nobody else's
-	failed   error         // the first error of a merge that went on
+	links   map[id]linked // files with several names that were copied under the first
+	options Options
+	names   []byte
+	value   []byte
+	flags   bool // no-copy-on-write has a meaning on both sides
+	dstRoot int
+	self    id // the destination, not to be copied into itself
+	mount   unix.Statx_t
+	merge   *MergeOptions // nil: the destination is empty and nobody else's
+	failed  error         // the first error of a merge that went on
 }
 
 // linked is where a file was copied to: a path relative to dstRoot, and what has to be found there.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -364,14 +363,38 @@ func TestCopyEndsWithContext(t *testing.T) {
 	}
 }
 
+// What is copied counts, piece by piece; what is shared does not, nor do holes.
 func TestCopyCountsBytes(t *testing.T) {
-	dir := t.TempDir()
-	write(t, dir+"/src/a", "12345")
-	write(t, dir+"/src/b/c", "123")
-	var count atomic.Int64
-	must(t, copytree.Copy(t.Context(), openDir(t, dir+"/src"), openDir(t, mkdir(t, dir+"/dst")), copytree.Options{Progress: &count}))
-	if count.Load() != 8 {
-		t.Errorf("counted %d bytes", count.Load())
+	for kind, want := range map[string]int64{"ext4": 20<<20 + 8<<10, "btrfs": 0} {
+		t.Run(kind, func(t *testing.T) {
+			base := loopfs.Mount(t, kind, loopfs.MinXFS)
+			write(t, base+"/src/a/file", strings.Repeat("x", 20<<20))
+			makeSparse(t, base+"/src/sparse")
+			must(t, os.Link(base+"/src/sparse", base+"/src/again"))
+			var total int64
+			must(t, copytree.Copy(t.Context(), openDir(t, base+"/src"), openDir(t, mkdir(t, base+"/dst")), copytree.Options{
+				Progress: func(bytes int64) {
+					if bytes <= 0 || bytes > 16<<20 {
+						t.Errorf("%d bytes at once", bytes)
+					}
+					total += bytes
+				},
+			}))
+			if total != want {
+				t.Errorf("%d bytes were copied, want %d", total, want)
+			}
+		})
+	}
+}
+
+func TestDataSize(t *testing.T) {
+	dir := loopfs.Mount(t, "ext4", 32)
+	makeSparse(t, dir+"/sparse")
+	f, err := os.Open(dir + "/sparse")
+	must(t, err)
+	defer f.Close()
+	if size, err := copytree.DataSize(f); size != 8<<10 || err != nil {
+		t.Errorf("the file has %d bytes of data, %v", size, err)
 	}
 }
 

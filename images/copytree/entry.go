@@ -247,9 +247,6 @@ func (c *copier) regular(ctx context.Context, in *level, name, to string, st *un
 		}
 		return -1, errors.Join(err, unix.Close(dst))
 	}
-	if c.progress != nil {
-		c.progress.Add(int64(st.Size))
-	}
 	return dst, nil
 }
 
@@ -260,7 +257,7 @@ func (c *copier) fill(ctx context.Context, src, dst int, st *unix.Statx_t) error
 		}
 	}
 	if c.merge == nil {
-		return copyData(ctx, src, dst, int64(st.Size))
+		return copyData(ctx, src, dst, int64(st.Size), c.options)
 	}
 	if err := dropInheritedACLs(dst); err != nil {
 		return err
@@ -269,7 +266,7 @@ func (c *copier) fill(ctx context.Context, src, dst int, st *unix.Statx_t) error
 		// Nothing, or a file whose size is not known before it is read, as below /proc.
 		return copyUnsized(ctx, src, dst)
 	}
-	return copyData(ctx, src, dst, int64(st.Size))
+	return copyData(ctx, src, dst, int64(st.Size), c.options)
 }
 
 // openRegular opens a regular file and describes it. What has taken the place of the file that st told of is refused.

@@ -20,7 +20,7 @@ const (
 // CopyFile makes the empty file dst hold the data of the regular file src, of which it reads all, from the start. The two share their
 // blocks where the filesystem can do that, else data is copied and holes stay holes. For the sake of sharing dst takes on
 // the no-copy-on-write flag of src. File offsets are not preserved; metadata is not copied. On an error dst holds a part.
-func CopyFile(ctx context.Context, src, dst *os.File) error {
+func CopyFile(ctx context.Context, src, dst *os.File, options Options) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(src.Fd()), &st); err != nil {
 		return fmt.Errorf("copy %s: %w", src.Name(), err)
@@ -29,13 +29,13 @@ func CopyFile(ctx context.Context, src, dst *os.File) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return fmt.Errorf("copy %s, which is no regular file: %w", src.Name(), unix.EINVAL)
 	}
-	if err := copyData(ctx, int(src.Fd()), int(dst.Fd()), st.Size); err != nil {
+	if err := copyData(ctx, int(src.Fd()), int(dst.Fd()), st.Size, options); err != nil {
 		return fmt.Errorf("copy %s to %s: %w", src.Name(), dst.Name(), err)
 	}
 	return nil
 }
 
-func copyData(ctx context.Context, src, dst int, size int64) error {
+func copyData(ctx context.Context, src, dst int, size int64, options Options) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -51,12 +51,29 @@ func copyData(ctx context.Context, src, dst int, size int64) error {
 		if err != nil {
 			return err
 		}
-		if err := copyRange(ctx, src, dst, begin, end); err != nil {
+		if err := copyRange(ctx, src, dst, begin, end, options); err != nil {
 			return err
 		}
 		at = end
 	}
 	return retry(func() error { return unix.Ftruncate(dst, size) })
+}
+
+// DataSize is how many bytes of a regular file [CopyFile] has to copy where nothing can be shared: all but holes. It
+// moves the file's offset.
+func DataSize(file *os.File) (bytes int64, err error) {
+	info, err := file.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("read size of data: %w", err)
+	}
+	for at := int64(0); at < info.Size(); {
+		begin, end, err := nextData(int(file.Fd()), at, info.Size())
+		if err != nil {
+			return 0, fmt.Errorf("read size of data of %s: %w", file.Name(), err)
+		}
+		bytes, at = bytes+end-begin, end
+	}
+	return bytes, nil
 }
 
 // copyUnsized copies a file that says to be empty up to where it ends.
@@ -134,7 +151,7 @@ func nextData(fd int, at, size int64) (begin, end int64, err error) {
 	return min(begin, size), min(end, size), nil
 }
 
-func copyRange(ctx context.Context, src, dst int, at, end int64) error {
+func copyRange(ctx context.Context, src, dst int, at, end int64, options Options) error {
 	for at < end {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -149,16 +166,17 @@ func copyRange(ctx context.Context, src, dst int, at, end int64) error {
 		// Between filesystems of different kinds, from procfs and the like: the plain way.
 		case errors.Is(err, unix.EXDEV), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP),
 			errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM), err == nil && n == 0:
-			return copyPlain(ctx, src, dst, at, end)
+			return copyPlain(ctx, src, dst, at, end, options)
 		case err != nil:
 			return fmt.Errorf("copy data at %d: %w", at, err)
 		}
 		at += int64(n)
+		options.copied(int64(n))
 	}
 	return nil
 }
 
-func copyPlain(ctx context.Context, src, dst int, at, end int64) error {
+func copyPlain(ctx context.Context, src, dst int, at, end int64, options Options) error {
 	buffer := make([]byte, min(end-at, bufferSize))
 	for at < end {
 		if err := ctx.Err(); err != nil {
@@ -186,6 +204,7 @@ func copyPlain(ctx context.Context, src, dst int, at, end int64) error {
 			}
 			rest, at = rest[written:], at+int64(written)
 		}
+		options.copied(int64(n))
 	}
 	return nil
 }

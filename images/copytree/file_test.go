@@ -37,7 +37,7 @@ func copyFile(t *testing.T, src, dst string) error {
 	out, err := os.Create(dst)
 	must(t, err)
 	defer func() { must(t, out.Close()) }()
-	return copytree.CopyFile(t.Context(), in, out)
+	return copytree.CopyFile(t.Context(), in, out, copytree.Options{})
 }
 
 func sameContent(t *testing.T, a, b string) {
@@ -99,7 +99,7 @@ func TestCopyFileSharesWithNoCOW(t *testing.T) {
 	must(t, err)
 	defer out.Close()
 	before := free(t, dir)
-	must(t, copytree.SetNoCOW(out), copytree.CopyFile(t.Context(), in, out))
+	must(t, copytree.SetNoCOW(out), copytree.CopyFile(t.Context(), in, out, copytree.Options{}))
 	sameContent(t, dir+"/src", dir+"/dst")
 	if took := before - free(t, dir); took > 4<<20 {
 		t.Errorf("a copy of 16 MiB took %d bytes", took)
@@ -138,7 +138,7 @@ func TestCopyFileEndsWithContext(t *testing.T) {
 	defer out.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := copytree.CopyFile(ctx, in, out); !errors.Is(err, context.Canceled) {
+	if err := copytree.CopyFile(ctx, in, out, copytree.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled copy: %v", err)
 	}
 }

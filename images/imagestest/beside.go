@@ -39,7 +39,7 @@ func testAuxiliary(t *testing.T, f *fixture) {
 	write(t, filepath.Join(etc, "one.nspawn"), "etc")
 	write(t, filepath.Join(vendor, "one.nspawn"), "vendor")
 
-	must(t, f.store.Clone(t.Context(), f.find("one"), "two", false))
+	must(t, f.store.Clone(t.Context(), f.find("one"), "two", images.CloneOptions{}))
 	wantFile(t, beside("two.roothash"), "hash")
 	wantFile(t, beside("two.raw.tpmstate/key"), "secret")
 	wantFile(t, filepath.Join(etc, "two.nspawn"), "etc")
@@ -71,7 +71,7 @@ func testLocks(t *testing.T, f *fixture) {
 	wants(t, f.store.Rename(t.Context(), one, "two"), images.ErrBusy)
 	wants(t, f.store.SetReadOnly(t.Context(), one, true), images.ErrBusy)
 	// A running machine does not stand in the way of a copy.
-	must(t, f.store.Clone(t.Context(), one, "two", false))
+	must(t, f.store.Clone(t.Context(), one, "two", images.CloneOptions{}))
 	removed, err := f.store.Clean(t.Context(), images.ClassMachine, images.CleanAll)
 	must(t, err)
 	if len(removed) != 1 || removed[0].Name != "two" {
@@ -82,7 +82,7 @@ func testLocks(t *testing.T, f *fixture) {
 
 	name, err := f.store.LockName("two")
 	must(t, err)
-	wants(t, f.store.Clone(t.Context(), one, "two", false), images.ErrBusy)
+	wants(t, f.store.Clone(t.Context(), one, "two", images.CloneOptions{}), images.ErrBusy)
 	wants(t, f.store.Rename(t.Context(), one, "two"), images.ErrBusy)
 	must(t, name.Release())
 

@@ -35,7 +35,7 @@ func testFacts(t *testing.T, f *fixture) {
 }
 
 func testClone(t *testing.T, f *fixture) {
-	must(t, f.store.Clone(t.Context(), f.find("one"), "two", false))
+	must(t, f.store.Clone(t.Context(), f.find("one"), "two", images.CloneOptions{}))
 	wantNames(t, f, "one", "two")
 	two := f.find("two")
 	if two.ReadOnly {
@@ -48,15 +48,15 @@ func testClone(t *testing.T, f *fixture) {
 			t.Errorf("created %v, the original %v", two.Created, one)
 		}
 	}
-	wants(t, f.store.Clone(t.Context(), two, "one", false), images.ErrExists)
+	wants(t, f.store.Clone(t.Context(), two, "one", images.CloneOptions{}), images.ErrExists)
 	for _, bad := range []string{"", "..", "a/b", ".#tar", "new\n", "x.v", "x.mstack"} {
 		if f.Type == images.TypeRaw && (bad == "x.v" || bad == "x.mstack") {
 			continue
 		}
-		wants(t, f.store.Clone(t.Context(), two, bad, false), images.ErrInvalidName)
+		wants(t, f.store.Clone(t.Context(), two, bad, images.CloneOptions{}), images.ErrInvalidName)
 	}
 	must(t, f.store.Remove(t.Context(), f.find("one")))
-	wants(t, f.store.Clone(t.Context(), images.Image{Name: "one", Class: images.ClassMachine, Type: two.Type, Path: filepath.Join(f.pool, "gone")}, "x", false), os.ErrNotExist)
+	wants(t, f.store.Clone(t.Context(), images.Image{Name: "one", Class: images.ClassMachine, Type: two.Type, Path: filepath.Join(f.pool, "gone")}, "x", images.CloneOptions{}), os.ErrNotExist)
 	wantNames(t, f, "two")
 	wantContent(t, two)
 }
@@ -76,11 +76,11 @@ func wantContent(t *testing.T, img images.Image) {
 }
 
 func testCloneReadOnly(t *testing.T, f *fixture) {
-	must(t, f.store.Clone(t.Context(), f.find("one"), "two", true))
+	must(t, f.store.Clone(t.Context(), f.find("one"), "two", images.CloneOptions{ReadOnly: true}))
 	if !f.find("two").ReadOnly {
 		t.Error("the clone is writable")
 	}
-	must(t, f.store.Clone(t.Context(), f.find("two"), "three", false))
+	must(t, f.store.Clone(t.Context(), f.find("two"), "three", images.CloneOptions{}))
 	three := f.find("three")
 	if three.ReadOnly {
 		t.Error("the clone of a read-only image is read-only")
@@ -114,7 +114,7 @@ func testRenameReadOnly(t *testing.T, f *fixture) {
 }
 
 func testRemove(t *testing.T, f *fixture) {
-	must(t, f.store.Clone(t.Context(), f.find("one"), "two", true))
+	must(t, f.store.Clone(t.Context(), f.find("one"), "two", images.CloneOptions{ReadOnly: true}))
 	must(t, f.store.Remove(t.Context(), f.find("two")))
 	must(t, f.store.Remove(t.Context(), f.find("one")))
 	wantNames(t, f)

@@ -278,6 +278,25 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+func TestProgressOfUnknownSize(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Unix(0, 0)
+	p := &cli.Progress{Label: "Copied:", Out: &out, Now: func() time.Time { return now }}
+	p.Count("1M")
+	if out.Len() > 0 {
+		t.Errorf("in a pipe: %q", out.String())
+	}
+	p.Width = func() int { return 33 }
+	p.Count("1M")
+	p.Count("2M") // too soon
+	now = now.Add(time.Second)
+	p.Count("3M")
+	p.Clear()
+	if want := "\rCopied: 1M\x1b[K\rCopied: 3M\x1b[K\r\x1b[K"; out.String() != want {
+		t.Errorf("on a terminal: %q, want %q", out.String(), want)
+	}
+}
+
 func TestColors(t *testing.T) {
 	tests := []struct {
 		env      string

@@ -53,6 +53,17 @@ func (p *Progress) Set(share float64) {
 	p.draw()
 }
 
+// Count shows on a terminal how much is done where nobody knows of how much, in place of the bar.
+func (p *Progress) Count(done string) {
+	if p.Width == nil {
+		return
+	}
+	if now := p.Now(); now.Sub(p.at) >= redrawEvery {
+		p.at = now
+		p.put(p.Label + " " + done)
+	}
+}
+
 func (p *Progress) plain() {
 	if percent := int(p.shown * 100); percent >= p.percent+plainStep || percent == 100 && p.percent < 100 {
 		p.percent = percent
@@ -68,6 +79,10 @@ func (p *Progress) draw() {
 		bar := Green.wrap(strings.Repeat("━", full), p.Colors) + Grey.wrap(strings.Repeat("─", room-full), p.Colors)
 		text = fmt.Sprintf("%s %s %3d%%", p.Label, bar, int(p.shown*100))
 	}
+	p.put(text)
+}
+
+func (p *Progress) put(text string) {
 	if text != p.drawn {
 		fmt.Fprintf(p.Out, "\r%s\x1b[K", text)
 		p.drawn = text

@@ -66,6 +66,13 @@ func (m *Monitor) Set(share float64) {
 	}
 }
 
+// Count shows how much is done where nobody knows of how much.
+func (m *Monitor) Count(done string) {
+	if m.progress != nil {
+		m.progress.Count(done)
+	}
+}
+
 // End takes the bar away.
 func (m *Monitor) End() {
 	if m.progress != nil {

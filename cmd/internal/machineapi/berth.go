@@ -40,9 +40,9 @@ func (s *Service) start(ctx context.Context, call *varlink.Call) error {
 	return nil
 }
 
-// cloneWhileWanted copies an image as long as the client waits for it.
+// cloneWhileWanted copies an image as long as the client waits for it, and tells one that wants more how far it is.
 func (s *Service) cloneWhileWanted(ctx context.Context, call *varlink.Call) error {
-	err := s.clone(ctx, ctx, call)
+	err := s.clone(ctx, ctx, call, reports(call))
 	if e, ok := errors.AsType[*varlink.Error](err); ok {
 		if name, ok := strings.CutPrefix(e.Name, imageName+"."); ok {
 			return berthError(name, e.Parameters)

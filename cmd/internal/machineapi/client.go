@@ -140,17 +140,6 @@ func (c *Client) Image(ctx context.Context, name string) (Image, error) {
 	return i, err
 }
 
-// Clone copies an image. Ending ctx ends the copy, but not with a stock machined.
-func (c *Client) Clone(ctx context.Context, name, newName string, readOnly bool) error {
-	in := c.interactively(map[string]any{"name": name, "newName": newName, "readOnly": readOnly})
-	_, err := c.conn.Call(ctx, berthName+".CloneImage", in, nil)
-	if e, ok := errors.AsType[*varlink.Error](err); ok &&
-		(e.Name == varlink.ErrorInterfaceNotFound || e.Name == varlink.ErrorMethodNotFound) { // of an earlier release
-		_, err = c.conn.Call(ctx, imageName+".Clone", in, nil)
-	}
-	return explained(name, err)
-}
-
 // Rename gives an image another name.
 func (c *Client) Rename(ctx context.Context, name, newName string) error {
 	return c.call(ctx, name, imageName+".Update", c.interactively(map[string]any{"name": name, "newName": newName}), nil)

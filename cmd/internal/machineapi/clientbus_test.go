@@ -99,7 +99,7 @@ func TestBusClientImages(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	must(c.Clone(t.Context(), "i1", "i2", true))
+	must(c.Clone(t.Context(), "i1", "i2", images.CloneOptions{ReadOnly: true}))
 	must(c.SetReadOnly(t.Context(), "i2", false))
 	must(c.Rename(t.Context(), "i2", ".i3"))
 	i, err := c.Image(t.Context(), ".i3")
@@ -114,7 +114,7 @@ func TestBusClientImages(t *testing.T) {
 	if err != nil || len(removed) != 1 || removed[0].Name != ".i3" {
 		t.Errorf("clean: %+v, %v", removed, err)
 	}
-	if err := c.Clone(t.Context(), "i1", "i1", false); !errors.Is(err, images.ErrExists) {
+	if err := c.Clone(t.Context(), "i1", "i1", images.CloneOptions{}); !errors.Is(err, images.ErrExists) {
 		t.Errorf("clone over itself: %v", err)
 	}
 	must(c.Remove(t.Context(), "i1"))

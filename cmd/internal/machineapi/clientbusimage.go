@@ -106,9 +106,9 @@ func imageOf(list []Property) (i Image) {
 	return i
 }
 
-// Clone copies an image.
-func (c *BusClient) Clone(ctx context.Context, name, newName string, readOnly bool) error {
-	return c.manager(ctx, name, "CloneImage", nil, name, newName, readOnly)
+// Clone copies an image. Nothing tells of progress over D-Bus.
+func (c *BusClient) Clone(ctx context.Context, name, newName string, options images.CloneOptions) error {
+	return c.manager(ctx, name, "CloneImage", nil, name, newName, options.ReadOnly)
 }
 
 // Rename gives an image another name.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"testing"
+	"time"
 
 	"berth/cmd/internal/machineapi"
 	"berth/cmd/internal/varlink"
@@ -19,13 +20,13 @@ type patientStore struct {
 	ended      chan error
 }
 
-func (s patientStore) Clone(ctx context.Context, src images.Image, newName string, readOnly bool) error {
+func (s patientStore) Clone(ctx context.Context, src images.Image, newName string, options images.CloneOptions) error {
 	s.begun <- struct{}{}
 	select {
 	case <-ctx.Done():
 	case <-s.may:
 	}
-	err := s.Store.Clone(ctx, src, newName, readOnly)
+	err := s.Store.Clone(ctx, src, newName, options)
 	s.ended <- err
 	return err
 }
@@ -45,7 +46,10 @@ func TestCloneOfAClientThatLeaves(t *testing.T) {
 		stay bool
 	}{
 		{"ours", func(ctx context.Context, ours *machineapi.Client, _ *varlink.Client) error {
-			return ours.Clone(ctx, "tree", "ours", false)
+			return ours.Clone(ctx, "tree", "ours", images.CloneOptions{})
+		}, false},
+		{"ours that wants to know", func(ctx context.Context, ours *machineapi.Client, _ *varlink.Client) error {
+			return ours.Clone(ctx, "tree", "ours", images.CloneOptions{Progress: func(_, _ int64) {}})
 		}, false},
 		{"stock", func(ctx context.Context, _ *machineapi.Client, stock *varlink.Client) error {
 			_, err := stock.Call(ctx, "io.systemd.MachineImage.Clone", map[string]string{"name": "tree", "newName": "stock"}, nil)
@@ -71,6 +75,37 @@ func TestCloneOfAClientThatLeaves(t *testing.T) {
 	entries, err := os.ReadDir(h.pool)
 	if err != nil || len(entries) != 2 || entries[0].Name() != "stock" || entries[1].Name() != "tree" {
 		t.Errorf("in the pool are %v, %v", entries, err)
+	}
+}
+
+// busyStore reports progress much more often than anybody wants to know, and then copies.
+type busyStore struct{ *images.Store }
+
+func (s busyStore) Clone(ctx context.Context, src images.Image, newName string, options images.CloneOptions) error {
+	for n := range int64(5000) {
+		if options.Progress != nil {
+			options.Progress(n+1, 5000)
+		}
+	}
+	return s.Store.Clone(ctx, src, newName, images.CloneOptions{})
+}
+
+// Who wants to know is told how far a copy is, ten times a second at most.
+func TestCloneProgress(t *testing.T) {
+	h := newVarlinkHost(t, rootOnly, func(c *machined.Config) { c.Images = busyStore{c.Images.(*images.Store)} })
+	h.addImage("tree")
+	began, told := time.Now(), 0
+	err := h.client.Clone(t.Context(), "tree", "one", images.CloneOptions{Progress: func(copied, total int64) {
+		told++
+		if told == 1 && copied != 1 || total != 5000 {
+			t.Errorf("%d of %d are copied", copied, total)
+		}
+	}})
+	if most := 1 + int(time.Since(began)/(100*time.Millisecond)); err != nil || told < 1 || told > most {
+		t.Errorf("told %d times, at most %d are right, %v", told, most, err)
+	}
+	if err := h.client.Clone(t.Context(), "tree", "two", images.CloneOptions{}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -112,10 +147,12 @@ func TestCloneWithoutOurInterface(t *testing.T) {
 	}
 	h := newVarlinkHost(t, rootOnly)
 	h.dial(h.listen(server))
-	if err := h.client.Clone(t.Context(), "tree", "copy", false); err != nil {
-		t.Fatal(err)
-	}
-	if got := <-asked; got != (request{"tree", "copy"}) {
-		t.Errorf("asked for %+v", got)
+	for _, progress := range []func(int64, int64){nil, func(_, _ int64) {}} {
+		if err := h.client.Clone(t.Context(), "tree", "copy", images.CloneOptions{Progress: progress}); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-asked; got != (request{"tree", "copy"}) {
+			t.Errorf("asked for %+v", got)
+		}
 	}
 }

@@ -96,7 +96,7 @@ func (b *Bus) cloneBusImage(ctx context.Context, call *bus.Call, name, newName s
 	if err := b.manageImage(ctx, call, name, about, images.ValidName(newName)); err != nil {
 		return err
 	}
-	return busError(b.Manager.CloneImage(call.Detach(), name, newName, readOnly)) //nolint:contextcheck // see removeBusImage
+	return busError(b.Manager.CloneImage(call.Detach(), name, newName, images.CloneOptions{ReadOnly: readOnly})) //nolint:contextcheck // see removeBusImage
 }
 
 func (b *Bus) markBusImage(ctx context.Context, call *bus.Call, name string, readOnly bool) error {

@@ -168,11 +168,11 @@ func (s *Service) updateImage(ctx context.Context, call *varlink.Call) error {
 
 // cloneImage goes on when the client leaves, as everything that takes time.
 func (s *Service) cloneImage(ctx context.Context, call *varlink.Call) error {
-	return s.clone(ctx, call.Detach(), call) //nolint:contextcheck // on purpose
+	return s.clone(ctx, call.Detach(), call, nil) //nolint:contextcheck // on purpose
 }
 
 // clone copies an image until copying ends; all that comes before ends with ctx.
-func (s *Service) clone(ctx, copying context.Context, call *varlink.Call) error {
+func (s *Service) clone(ctx, copying context.Context, call *varlink.Call, progress func(copied, total int64)) error {
 	var in struct {
 		Name        string `json:"name"`
 		NewName     string `json:"newName"`
@@ -193,7 +193,8 @@ func (s *Service) clone(ctx, copying context.Context, call *varlink.Call) error 
 	if err := s.imageVerb(ctx, call, about, in.Interactive); err != nil {
 		return err
 	}
-	return imageError(s.Manager.CloneImage(copying, in.Name, in.NewName, in.ReadOnly))
+	options := images.CloneOptions{ReadOnly: in.ReadOnly, Progress: progress}
+	return imageError(s.Manager.CloneImage(copying, in.Name, in.NewName, options))
 }
 
 func (s *Service) removeImage(ctx context.Context, call *varlink.Call) error {

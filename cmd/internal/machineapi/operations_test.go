@@ -21,7 +21,7 @@ type slowStore struct {
 	finish  chan struct{} // closed when they may
 }
 
-func (s slowStore) Clone(context.Context, images.Image, string, bool) error {
+func (s slowStore) Clone(context.Context, images.Image, string, images.CloneOptions) error {
 	s.copying <- struct{}{}
 	<-s.finish
 	return nil

@@ -272,10 +272,10 @@ func TestImagesOverVarlink(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	if err := h.client.Clone(ctx, "a", "b", false); err != nil {
+	if err := h.client.Clone(ctx, "a", "b", images.CloneOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.client.Clone(ctx, "a", "b", false); !errors.Is(err, syscall.EEXIST) {
+	if err := h.client.Clone(ctx, "a", "b", images.CloneOptions{}); !errors.Is(err, syscall.EEXIST) {
 		t.Errorf("clone over an image: %#v", err)
 	}
 	if err := h.client.Rename(ctx, "b", "c"); err != nil {
@@ -294,7 +294,7 @@ func TestImagesOverVarlink(t *testing.T) {
 	if err := h.client.Remove(ctx, "c"); !errors.Is(err, images.ErrNotFound) {
 		t.Errorf("second removal: %v", err)
 	}
-	if err := h.client.Clone(ctx, "a", ".hidden", false); err != nil {
+	if err := h.client.Clone(ctx, "a", ".hidden", images.CloneOptions{}); err != nil {
 		t.Error(err)
 	}
 	removed, err := h.client.Clean(ctx, false)

@@ -66,7 +66,7 @@ func changeStore(t *testing.T, dir string) {
 	if _, err := os.ReadFile(filepath.Join(dir, "image/etc/shadow")); !errors.Is(err, os.ErrPermission) {
 		t.Errorf("the test shows nothing: %v", err)
 	}
-	must(t, s.Clone(ctx, find(t, s, "image"), "copy", false))
+	must(t, s.Clone(ctx, find(t, s, "image"), "copy", images.CloneOptions{}))
 	must(t, s.Remove(ctx, find(t, s, "image")))
 	must(t, s.Rename(ctx, find(t, s, "other"), "renamed"))
 	must(t, s.Remove(ctx, find(t, s, "stack")))
@@ -97,7 +97,7 @@ func TestForeignWithoutServices(t *testing.T) {
 	s := images.NewStore(storeIn(t, dir).Locations())
 	image := find(t, s, "image")
 	for what, err := range map[string]error{
-		"clone":  s.Clone(t.Context(), image, "copy", false),
+		"clone":  s.Clone(t.Context(), image, "copy", images.CloneOptions{}),
 		"remove": s.Remove(t.Context(), image),
 	} {
 		if !errors.Is(err, foreign.ErrUnavailable) {
@@ -116,7 +116,7 @@ func TestForeignCopyIsCanceled(t *testing.T) {
 	s := storeIn(t, os.Getenv(placeVariable))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Clone(ctx, find(t, s, "image"), "copy", false); !errors.Is(err, context.Canceled) {
+	if err := s.Clone(ctx, find(t, s, "image"), "copy", images.CloneOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a copy whose context has ended: %v", err)
 	}
 	removed, err := images.Sweep(t.Context(), os.Getenv(placeVariable), images.SweepOptions{})
