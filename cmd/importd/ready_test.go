@@ -3,7 +3,6 @@ package main
 import (
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"berth/cmd/internal/importapi"
@@ -22,22 +21,9 @@ func TestReadyOnTheBus(t *testing.T) {
 	}
 	address := "unix:path=" + b.path("bus")
 	ready := func(seen func()) {
-		notices := ownhost.Listen(t)
 		cmd := exec.CommandContext(t.Context(), filepath.Join(b.dir, "importd"))
 		cmd.Env = append(cmd.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+address)
-		if err := notices.From(cmd).Start(); err != nil {
-			t.Fatal(err)
-		}
-		if got := notices.Next(); got != "READY=1" {
-			t.Errorf("first told %q", got)
-		}
-		seen()
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Error(err)
-		}
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("end of the daemon: %v", err)
-		}
+		ownhost.Listen(t).ReadyThen(cmd, seen)
 	}
 	ready(func() {})
 	privatebus.StartAt(t, b.path("bus"))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"berth/cmd/internal/machineapi"
@@ -16,22 +15,9 @@ import (
 func TestReadyOnTheBus(t *testing.T) {
 	u := newUserBench(t)
 	ready := func(address string, seen func()) {
-		notices := ownhost.Listen(t)
 		cmd := u.command(filepath.Join(u.bin, "machined"), "--user")
 		cmd.Env = append(cmd.Env, "DBUS_SESSION_BUS_ADDRESS="+address)
-		if err := notices.From(cmd).Start(); err != nil {
-			t.Fatal(err)
-		}
-		if got := notices.Next(); got != "READY=1" {
-			t.Errorf("first told %q", got)
-		}
-		seen()
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Error(err)
-		}
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("end of the daemon: %v", err)
-		}
+		ownhost.Listen(t).ReadyThen(cmd, seen)
 	}
 	ready("unix:path="+filepath.Join(u.run, "nothing"), func() {})
 	address := "unix:path=" + filepath.Join(u.run, "bus")
