@@ -109,15 +109,7 @@ func (h *Host) mountDirectory(_ context.Context, call *varlink.Call) error {
 	if err != nil {
 		return err
 	}
-	inode, err := inspect(userns, 0)
-	if err != nil {
-		return err
-	}
-	process, err := processIn(inode)
-	if err != nil {
-		return err
-	}
-	start, err := usersOf(process)
+	start, err := firstUser(userns)
 	if err != nil {
 		return err
 	}

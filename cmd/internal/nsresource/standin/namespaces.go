@@ -158,15 +158,7 @@ func (h *Host) addMount(_ context.Context, call *varlink.Call) error {
 	if _, err := file(call, p.Mount, "mountFileDescriptor"); err != nil {
 		return err
 	}
-	inode, err := inspect(userns, 0)
-	if err != nil {
-		return err
-	}
-	process, err := processIn(inode)
-	if err != nil {
-		return err
-	}
-	users, err := usersOf(process)
+	users, err := firstUser(userns)
 	if err != nil {
 		return err
 	}
@@ -174,6 +166,19 @@ func (h *Host) addMount(_ context.Context, call *varlink.Call) error {
 		return namespaceError("UserNamespaceNotRegistered")
 	}
 	return call.Reply(nil)
+}
+
+// firstUser is usersOf for an open namespace.
+func firstUser(userns *os.File) (uint32, error) {
+	inode, err := inspect(userns, 0)
+	if err != nil {
+		return 0, err
+	}
+	process, err := processIn(inode)
+	if err != nil {
+		return 0, err
+	}
+	return usersOf(process)
 }
 
 // usersOf is the first user of the namespace that a process is in, or 0 if that has none. The kernel is asked: the
