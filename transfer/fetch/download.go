@@ -16,7 +16,8 @@ type Download struct {
 	request Request
 	source  source
 	spool   *spool // nil without one
-	replay  int64  // bytes that the spool still has to deliver
+	lane    lane
+	offset  int64 // of the next byte that is delivered
 	resumed int64
 	err     error
 }
@@ -41,21 +42,20 @@ func (c *Client) openRemote(ctx context.Context, u *url.URL, req Request) (*Down
 	r := &remote{ctx: ctx, client: c, request: req, url: u, user: u.User}
 	u.User = nil
 	s := c.openSpool(req)
-	if s != nil && s.length > 0 {
-		r.entity, r.offset, r.known, r.speculative = s.entity, s.length, true, true
+	if s != nil && len(s.have) > 0 {
+		r.entity, r.known, r.speculative = s.entity, true, true
+		r.offset = s.gap(nil).first
 	}
-	resumable := r.speculative
+	speculative := r.speculative
 	if err := r.connect(); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	d := &Download{request: req, source: r, spool: s}
+	d := &Download{request: req, source: r, spool: s, lane: lane{spool: s}}
 	switch {
 	case s == nil:
 	case r.unchanged || !r.ranges || r.entity.Size <= 0 || r.entity.condition() == "":
 		d.dropSpool(s.discard())
-	case resumable && r.offset > 0:
-		d.replay = r.offset
-	default:
+	case !speculative || r.forgot:
 		if err := s.start(r.entity); err != nil {
 			d.spoolFailed(c, err)
 		}
@@ -71,12 +71,13 @@ func (d *Download) Read(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if d.replay > 0 {
+	if d.spool != nil {
 		n = d.readSpool(p)
 	}
 	if n == 0 {
 		n, err = d.readSource(p)
 	}
+	d.offset += int64(n)
 	if d.request.Progress != nil {
 		d.request.Progress.Add(int64(n))
 	}
@@ -84,28 +85,25 @@ func (d *Download) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// readSpool replays the spool. From a damaged frame on it leaves the rest to the server.
+// readSpool delivers what the spool has. Where that is damaged it leaves the rest to the server.
 func (d *Download) readSpool(p []byte) int {
-	n, err := d.spool.Read(p)
-	d.resumed += int64(n)
-	d.replay -= int64(n)
-	if err == nil {
-		return n
+	n, earlier, err := d.spool.read(p, d.offset)
+	if earlier {
+		d.resumed += int64(n)
 	}
-	r := d.source.(*remote)
-	r.client.logf("%v; fetching again from there.", err)
-	r.seek(d.resumed)
-	d.replay = 0
-	if err := d.spool.cutOff(); err != nil {
-		d.spoolFailed(r.client, err)
+	if err != nil {
+		d.source.(*remote).client.logf("%v; fetching that again.", err)
 	}
 	return n
 }
 
 func (d *Download) readSource(p []byte) (int, error) {
+	if d.spool != nil {
+		d.source.(*remote).seek(d.offset, d.spool.gap(nil).end)
+	}
 	n, err := d.source.Read(p)
 	if d.spool != nil && n > 0 {
-		if err := d.spool.append(p[:n]); err != nil {
+		if err := d.lane.write(p[:n], d.offset); err != nil {
 			d.spoolFailed(d.source.(*remote).client, err)
 		}
 	}
@@ -122,15 +120,16 @@ func (d *Download) readSource(p []byte) (int, error) {
 // spoolFailed goes on without a spool. What it takes on a full disk is given back to the image.
 func (d *Download) spoolFailed(c *Client, err error) {
 	err = errors.Join(err, d.spool.discard())
-	d.spool = nil
+	d.spool, d.source.(*remote).limit = nil, 0
 	c.logf("An interrupted download cannot be resumed: %v.", err)
 }
 
 // dropSpool forgets a spool that is of no use; that it cannot be removed is no reason to end the download.
 func (d *Download) dropSpool(err error) {
-	d.spool = nil
+	r := d.source.(*remote)
+	d.spool, r.limit = nil, 0
 	if err != nil {
-		d.source.(*remote).client.logf("Leaving a useless spool behind: %v.", err)
+		r.client.logf("Leaving a useless spool behind: %v.", err)
 	}
 }
 

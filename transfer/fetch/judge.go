@@ -36,16 +36,17 @@ func (r *remote) whole(resp *http.Response) error {
 		r.unchanged = true
 		return nil
 	}
-	if r.speculative {
-		r.forget() // the spool does not fit, and this is the whole file
+	if r.speculative && (r.offset > 0 || !r.entity.proves(e)) {
+		r.forget() // the spool does not fit, or this is more than is missing
 	}
-	if r.known {
+	if r.known && !r.speculative {
 		return r.again(resp, e)
 	}
 	if e.Size > r.request.MaxSize {
 		return fmt.Errorf("%w: %d bytes, %d are allowed", ErrTooLarge, e.Size, r.request.MaxSize)
 	}
 	r.accept(resp, e)
+	r.speculative = false
 	r.ranges = resp.Header.Get("Accept-Ranges") == "bytes"
 	r.ended = e.Size == 0
 	return nil
@@ -128,5 +129,5 @@ func (r *remote) outdated() error {
 
 // forget gives up what is known from a spool.
 func (r *remote) forget() {
-	r.entity, r.known, r.speculative, r.offset = entity{}, false, false, 0
+	r.entity, r.known, r.speculative, r.offset, r.forgot = entity{}, false, false, 0, true
 }

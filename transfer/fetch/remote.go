@@ -25,6 +25,8 @@ type remote struct {
 	answered, known bool
 	// speculative says that entity and offset come from a spool and no server has confirmed them.
 	speculative bool
+	// forgot says that a server has refuted them.
+	forgot bool
 	// unchanged says that the caller has the file already.
 	unchanged bool
 	// ranges says that the server can resume.
@@ -35,6 +37,7 @@ type remote struct {
 
 	conn     *connection
 	offset   int64 // of the next byte that is delivered
+	limit    int64 // from here on nothing is wanted; 0 for the end of the file
 	skip     int64 // bytes of the connection that were delivered before
 	ended    bool
 	failures int // since the last byte
@@ -93,15 +96,18 @@ func (r *remote) receive(p []byte) (int, error) {
 	return 0, nil
 }
 
-// window is the part of p that the next bytes go to: no more than what is skipped, or than what is left.
+// window is the part of p that the next bytes go to: no more than what is skipped, or than what is wanted.
 func (r *remote) window(p []byte) []byte {
-	limit := int64(len(p))
-	if r.skip > 0 {
-		limit = min(limit, r.skip)
-	} else if r.entity.Size >= 0 {
-		limit = min(limit, r.entity.Size-r.offset)
+	left := int64(len(p))
+	switch {
+	case r.skip > 0:
+		left = min(left, r.skip)
+	case r.limit > 0:
+		left = min(left, r.limit-r.offset)
+	case r.entity.Size >= 0:
+		left = min(left, r.entity.Size-r.offset)
 	}
-	return p[:limit]
+	return p[:left]
 }
 
 // probe looks behind the last byte where the length of the response was not told by its headers.
@@ -228,8 +234,11 @@ func (r *remote) hangUp() {
 	r.skip = 0
 }
 
-// seek goes back to an offset that was announced but cannot be delivered.
-func (r *remote) seek(offset int64) {
-	r.hangUp()
-	r.offset, r.ended = offset, false
+// seek makes the next bytes those from an offset on. None is delivered from limit on.
+func (r *remote) seek(offset, limit int64) {
+	if offset != r.offset {
+		r.hangUp()
+		r.offset, r.ended = offset, false
+	}
+	r.limit = limit
 }

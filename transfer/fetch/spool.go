@@ -2,22 +2,18 @@ package fetch
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-const (
-	spoolPrefix = ".#spool-"
-	frameHead   = 8
-	maxFrame    = 16 << 20
-)
+const spoolPrefix = ".#spool-"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -30,18 +26,20 @@ func urlKey(url string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// spool keeps the first bytes of a file, under a lock. Reading goes through it once; after that it is appended to.
+// spool keeps stretches of a file, under a lock. One goroutine reads; any may write by a [lane] of their own.
 type spool struct {
 	file   *os.File
 	path   string
 	key    string
 	entity entity
-	length int64 // payload in bytes
 
-	end  int64  // offset in the file behind the last whole frame
-	at   int64  // offset in the file of the next frame to replay
-	data []byte // what is left of the frame that is replayed
+	old  []record // of an earlier process, not looked at yet, in order
+	rest []byte   // what is left of the last one that was
 	buf  []byte
+
+	mu    sync.Mutex
+	have  spans
+	slots int64 // records in the file, void ones included
 }
 
 // openSpool returns nil where no spool is wanted or to be had.
@@ -56,7 +54,7 @@ func (c *Client) openSpool(req Request) *spool {
 	}
 	s.key = urlKey(req.URL)
 	if err := s.load(); err != nil {
-		s.length, s.entity = 0, entity{} // it is written anew
+		s.entity, s.have, s.old = entity{}, nil, nil // it is written anew
 	}
 	return s
 }
@@ -86,7 +84,7 @@ func lockSpool(path string) (*spool, error) {
 	return nil, fmt.Errorf("lock spool %q: it is being replaced", path)
 }
 
-// load reads the header and finds the end of the last whole frame. Data is not looked at.
+// load reads what an earlier process left. Data is not looked at.
 func (s *spool) load() error {
 	head := make([]byte, spoolHeaderSize)
 	if _, err := s.file.ReadAt(head, 0); err != nil {
@@ -99,80 +97,12 @@ func (s *spool) load() error {
 	if h.Key != s.key {
 		return errors.New("spool is of another URL")
 	}
-	info, err := s.file.Stat()
-	if err != nil {
-		return fmt.Errorf("examine spool: %w", err)
+	s.entity = h.Entity
+	s.old, s.slots, err = readRecords(s.file, h.Entity.Size)
+	for _, r := range s.old {
+		s.have.add(r.span())
 	}
-	s.entity, s.end, s.at = h.Entity, spoolHeaderSize, spoolHeaderSize
-	for {
-		size, _, err := s.frame(s.end)
-		if err != nil || s.end+frameHead+size > info.Size() || s.length+size > s.entity.Size {
-			break
-		}
-		s.end += frameHead + size
-		s.length += size
-	}
-	if err := s.file.Truncate(s.end); err != nil { // a frame that was torn by a crash
-		return fmt.Errorf("cut spool: %w", err)
-	}
-	return nil
-}
-
-// frame reads the head of the frame at an offset of the file.
-func (s *spool) frame(at int64) (size int64, sum uint32, err error) {
-	var head [frameHead]byte
-	if _, err := s.file.ReadAt(head[:], at); err != nil {
-		return 0, 0, fmt.Errorf("read spool: %w", err)
-	}
-	size = int64(binary.LittleEndian.Uint32(head[:]))
-	if size == 0 || size > maxFrame {
-		return 0, 0, errors.New("no frame")
-	}
-	return size, binary.LittleEndian.Uint32(head[4:]), nil
-}
-
-// Read replays the payload. An error means that the frame that is next cannot be used.
-func (s *spool) Read(p []byte) (int, error) {
-	if len(s.data) == 0 {
-		if err := s.next(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, s.data)
-	s.data = s.data[n:]
-	return n, nil
-}
-
-func (s *spool) next() error {
-	if s.at >= s.end {
-		return io.ErrUnexpectedEOF
-	}
-	size, sum, err := s.frame(s.at)
-	if err != nil {
-		return err
-	}
-	if int64(cap(s.buf)) < size {
-		s.buf = make([]byte, size)
-	}
-	data := s.buf[:size]
-	if _, err := s.file.ReadAt(data, s.at+frameHead); err != nil {
-		return fmt.Errorf("read spool: %w", err)
-	}
-	if crc32.Checksum(data, castagnoli) != sum {
-		return fmt.Errorf("spool %q is damaged at offset %d", s.path, s.at)
-	}
-	s.at += frameHead + size
-	s.data = data
-	return nil
-}
-
-// cutOff drops everything from the frame on that could not be replayed.
-func (s *spool) cutOff() error {
-	s.end, s.data = s.at, nil
-	if err := s.file.Truncate(s.end); err != nil {
-		return fmt.Errorf("cut spool: %w", err)
-	}
-	return nil
+	return err
 }
 
 // start empties the spool and writes the header for a file.
@@ -187,26 +117,76 @@ func (s *spool) start(e entity) error {
 	if _, err := s.file.WriteAt(head, 0); err != nil {
 		return fmt.Errorf("write spool header: %w", err)
 	}
-	s.entity, s.length = e, 0
-	s.end, s.at = spoolHeaderSize, spoolHeaderSize
+	s.entity, s.have, s.slots, s.old, s.rest = e, nil, 0, nil, nil
 	return nil
 }
 
-// append adds what was received.
-func (s *spool) append(p []byte) error {
-	for len(p) > 0 {
-		data := p[:min(len(p), maxFrame)]
-		s.buf = binary.LittleEndian.AppendUint32(s.buf[:0], uint32(len(data)))
-		s.buf = binary.LittleEndian.AppendUint32(s.buf, crc32.Checksum(data, castagnoli))
-		s.buf = append(s.buf, data...)
-		if _, err := s.file.WriteAt(s.buf, s.end); err != nil {
-			return fmt.Errorf("write spool: %w", err)
+// gap returns the first stretch that is neither in the spool nor in claimed.
+func (s *spool) gap(claimed spans) span {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return gap(s.entity.Size, s.have, claimed)
+}
+
+// missing returns how many bytes of the file are neither in the spool nor in claimed; the two must not overlap.
+func (s *spool) missing(claimed spans) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entity.Size - s.have.length() - claimed.length()
+}
+
+// covered returns up to where everything from an offset on is there.
+func (s *spool) covered(offset int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.have.covered(offset)
+}
+
+// read copies what is there from an offset on, which is nothing if the byte at the offset is not. Offsets must not go
+// back. earlier says that it is from an earlier process: such data is checked first, and where it is damaged it is
+// forgotten and the error says so.
+func (s *spool) read(p []byte, offset int64) (n int, earlier bool, err error) {
+	if len(s.rest) == 0 && len(s.old) > 0 && s.old[0].first == offset {
+		if err := s.check(); err != nil {
+			return 0, false, err
 		}
-		s.end += int64(len(s.buf))
-		s.length += int64(len(data))
-		p = p[len(data):]
 	}
-	return nil
+	if len(s.rest) > 0 {
+		n = copy(p, s.rest)
+		s.rest = s.rest[n:]
+		return n, true, nil
+	}
+	end := s.covered(offset)
+	if len(s.old) > 0 {
+		end = min(end, s.old[0].first)
+	}
+	n, err = s.file.ReadAt(p[:min(int64(len(p)), end-offset)], spoolHeaderSize+offset)
+	if err != nil {
+		err = fmt.Errorf("read spool %q: %w", s.path, err)
+	}
+	return n, false, err
+}
+
+// check reads the next record of an earlier process.
+func (s *spool) check() error {
+	r := s.old[0]
+	s.old = s.old[1:]
+	if s.buf == nil {
+		s.buf = make([]byte, maxRecord)
+	}
+	data := s.buf[:r.length]
+	_, err := s.file.ReadAt(data, spoolHeaderSize+r.first)
+	if err == nil && crc32.Checksum(data, castagnoli) == r.sum {
+		s.rest = data
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = errors.New("it is damaged")
+	}
+	s.mu.Lock()
+	s.have.remove(r.span())
+	s.mu.Unlock()
+	return errors.Join(fmt.Errorf("read spool %q at offset %d: %w", s.path, r.first, err), s.erase(r))
 }
 
 // discard removes the file while the lock is held.
@@ -222,7 +202,7 @@ func (s *spool) close() error {
 	if s == nil {
 		return nil
 	}
-	if s.length == 0 {
+	if len(s.have) == 0 {
 		return s.discard()
 	}
 	return s.file.Close()

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	spoolMagic      = "berth spool 1\n"
+	spoolMagic      = "berth spool 2\n"
 	spoolHeaderSize = 4096
 )
 
