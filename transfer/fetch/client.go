@@ -43,7 +43,7 @@ type Options struct {
 	// Getenv looks up the proxy variables; os.Getenv if nil.
 	Getenv func(string) string
 	// Log is told what a user may want to know: lost connections, attempts, a spool that cannot be used. It may be
-	// called from the goroutines that open and read downloads.
+	// called from several goroutines at once.
 	Log func(text string)
 }
 
@@ -53,6 +53,10 @@ type Client struct {
 	http    *http.Client
 	// sleep waits between attempts; tests look at what it is asked for.
 	sleep func(context.Context, time.Duration) error
+	// enough says that a connection is as fast as that another one beside it would be of no use; tests decide it.
+	enough func(rate) bool
+	// parts makes the further connections of a download.
+	parts *Client
 }
 
 // New makes a client.
@@ -75,9 +79,32 @@ func New(o Options) *Client {
 	if o.Log == nil {
 		o.Log = func(string) {}
 	}
-	c := &Client{options: o, sleep: sleep}
-	c.http = &http.Client{Transport: transport(o), CheckRedirect: c.checkRedirect}
+	c := newClient(o, transport(o))
+	c.parts = newClient(forParts(o), partsTransport(o))
 	return c
+}
+
+func newClient(o Options, t *http.Transport) *Client {
+	c := &Client{options: o, sleep: sleep, enough: rate.enough}
+	c.http = &http.Client{Transport: t, CheckRedirect: c.checkRedirect}
+	return c
+}
+
+// forParts makes options for connections that are of use only as long as nothing goes wrong with them.
+func forParts(o Options) Options {
+	o.StallTimeout = min(o.StallTimeout, partStallTimeout)
+	o.Retries = -1
+	o.Log = func(string) {}
+	return o
+}
+
+// partsTransport speaks HTTP/1.1 only: by HTTP/2 all requests would share one connection.
+func partsTransport(o Options) *http.Transport {
+	t := transport(o)
+	t.ForceAttemptHTTP2 = false
+	t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	t.MaxIdleConnsPerHost = maxConnections
+	return t
 }
 
 func transport(o Options) *http.Transport {
@@ -95,7 +122,10 @@ func transport(o Options) *http.Transport {
 }
 
 // Close drops the connections that are kept for later requests.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.http.CloseIdleConnections()
+	c.parts.http.CloseIdleConnections()
+}
 
 func (c *Client) logf(format string, args ...any) { c.options.Log(fmt.Sprintf(format, args...)) }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,11 +16,16 @@ import (
 type Download struct {
 	request Request
 	source  source
+	cancel  context.CancelFunc
 	spool   *spool // nil without one
 	lane    lane
 	offset  int64 // of the next byte that is delivered
 	resumed int64
-	err     error
+	rate    rate
+	// parallel is several connections at work; single says that there shall not be (again).
+	parallel *parallel
+	single   bool
+	err      error
 }
 
 // source is what delivers the bytes that are not in a spool.
@@ -39,7 +45,8 @@ var (
 
 func (c *Client) openRemote(ctx context.Context, u *url.URL, req Request) (*Download, error) {
 	u.Fragment, u.RawFragment = "", ""
-	r := &remote{ctx: ctx, client: c, request: req, url: u, user: u.User}
+	ctx, cancel := context.WithCancel(ctx)
+	r := &remote{ctx: ctx, client: c, request: req, url: u, user: u.User, received: new(atomic.Int64)}
 	u.User = nil
 	s := c.openSpool(req)
 	if s != nil && len(s.have) > 0 {
@@ -48,16 +55,17 @@ func (c *Client) openRemote(ctx context.Context, u *url.URL, req Request) (*Down
 	}
 	speculative := r.speculative
 	if err := r.connect(); err != nil {
+		cancel()
 		return nil, errors.Join(err, s.close())
 	}
-	d := &Download{request: req, source: r, spool: s, lane: lane{spool: s}}
+	d := &Download{request: req, source: r, cancel: cancel, spool: s, lane: lane{spool: s}}
 	switch {
 	case s == nil:
 	case r.unchanged || !r.ranges || r.entity.Size <= 0 || r.entity.condition() == "":
 		d.dropSpool(s.discard())
 	case !speculative || r.forgot:
 		if err := s.start(r.entity); err != nil {
-			d.spoolFailed(c, err)
+			d.spoolFailed(err)
 		}
 	}
 	return d, nil
@@ -72,9 +80,9 @@ func (d *Download) Read(p []byte) (n int, err error) {
 		return 0, nil
 	}
 	if d.spool != nil {
-		n = d.readSpool(p)
+		n, err = d.readSpool(p)
 	}
-	if n == 0 {
+	if n == 0 && err == nil {
 		n, err = d.readSource(p)
 	}
 	d.offset += int64(n)
@@ -85,43 +93,92 @@ func (d *Download) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// readSpool delivers what the spool has. Where that is damaged it leaves the rest to the server.
-func (d *Download) readSpool(p []byte) int {
-	n, earlier, err := d.spool.read(p, d.offset)
-	if earlier {
-		d.resumed += int64(n)
+// readSpool delivers what the spool has, or will have as long as several connections fill it. Where it is damaged it
+// leaves the rest to the server.
+func (d *Download) readSpool(p []byte) (int, error) {
+	for {
+		n, earlier, err := d.spool.read(p, d.offset)
+		if earlier {
+			d.resumed += int64(n)
+		}
+		if err != nil {
+			d.source.(*remote).client.logf("%v; fetching that again.", err)
+		}
+		if n > 0 || d.parallel == nil {
+			return n, nil
+		}
+		if !d.parallel.await(d.offset) {
+			return 0, d.joinConnections()
+		}
 	}
-	if err != nil {
-		d.source.(*remote).client.logf("%v; fetching that again.", err)
-	}
-	return n
 }
 
 func (d *Download) readSource(p []byte) (int, error) {
 	if d.spool != nil {
 		d.source.(*remote).seek(d.offset, d.spool.gap(nil).end)
 	}
+	started := time.Now()
 	n, err := d.source.Read(p)
+	d.rate.add(n, time.Since(started))
 	if d.spool != nil && n > 0 {
 		if err := d.lane.write(p[:n], d.offset); err != nil {
-			d.spoolFailed(d.source.(*remote).client, err)
+			d.spoolFailed(err)
 		}
 	}
-	if err == nil || errors.Is(err, io.EOF) {
-		return n, err
+	if err == nil {
+		d.splitConnection()
+		return n, nil
+	}
+	return n, d.failed(err)
+}
+
+// failed tells of what was fetched why that ended.
+func (d *Download) failed(err error) error {
+	if errors.Is(err, io.EOF) {
+		return err
 	}
 	_, url, _ := d.source.about()
 	if d.spool != nil && errors.Is(err, ErrChanged) {
 		d.dropSpool(d.spool.discard())
 	}
-	return n, fmt.Errorf("fetch %q: %w", url, err)
+	return fmt.Errorf("fetch %q: %w", url, err)
+}
+
+// splitConnection goes on over several connections where one is slow, and where it is safe: only what a server can
+// resume may be put together of parts.
+func (d *Download) splitConnection() {
+	if d.spool == nil || d.single || d.spool.missing(nil) < worthwhile {
+		return
+	}
+	r := d.source.(*remote)
+	if r.plain || r.client.enough(d.rate) {
+		return
+	}
+	r.client.logf("One connection brings %s; fetching over up to %d.", d.rate, maxConnections)
+	d.parallel = startParallel(r, d.spool)
+}
+
+// joinConnections goes on over one connection, or says why there is no way.
+func (d *Download) joinConnections() error {
+	p := d.parallel
+	p.end()
+	d.parallel, d.single = nil, true
+	if p.full != nil {
+		d.spoolFailed(p.full)
+		d.source.(*remote).seek(d.offset, 0)
+	}
+	if p.err != nil {
+		return d.failed(p.err)
+	}
+	return nil
 }
 
 // spoolFailed goes on without a spool. What it takes on a full disk is given back to the image.
-func (d *Download) spoolFailed(c *Client, err error) {
+func (d *Download) spoolFailed(err error) {
+	r := d.source.(*remote)
 	err = errors.Join(err, d.spool.discard())
-	d.spool, d.source.(*remote).limit = nil, 0
-	c.logf("An interrupted download cannot be resumed: %v.", err)
+	d.spool, r.limit = nil, 0
+	r.client.logf("An interrupted download cannot be resumed: %v.", err)
 }
 
 // dropSpool forgets a spool that is of no use; that it cannot be removed is no reason to end the download.
@@ -164,9 +221,21 @@ func (d *Download) Close() error {
 	if errors.Is(d.err, errClosed) {
 		return nil
 	}
+	d.stop()
 	err := errors.Join(d.source.close(), d.spool.close())
 	d.spool, d.err = nil, errClosed
 	return err
+}
+
+// stop ends what still fetches.
+func (d *Download) stop() {
+	if d.cancel != nil {
+		d.cancel()
+	}
+	if d.parallel != nil {
+		d.parallel.end()
+		d.parallel = nil
+	}
 }
 
 // Finish ends a download whose content has found its place, and removes the spool.
@@ -177,6 +246,7 @@ func (d *Download) Finish() error { return errors.Join(d.removeSpool(), d.Close(
 func (d *Download) Discard() error { return d.Finish() }
 
 func (d *Download) removeSpool() error {
+	d.stop()
 	if d.spool == nil {
 		return nil
 	}
@@ -188,5 +258,5 @@ func (d *Download) removeSpool() error {
 var errClosed = errors.New("the download is closed")
 
 func (r *remote) about() (entity, string, bool) { return r.entity, r.final, r.unchanged }
-func (r *remote) bytes() int64                  { return r.received }
+func (r *remote) bytes() int64                  { return r.received.Load() }
 func (r *remote) close() error                  { r.hangUp(); return nil }

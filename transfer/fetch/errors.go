@@ -29,6 +29,9 @@ var (
 	// ErrNotResumable is a connection lost in the middle of a file that cannot be resumed without the risk of mixing
 	// two versions of it.
 	ErrNotResumable = errors.New("the server gives no means to resume safely")
+
+	// errNoParts is a server that was asked for a part and sent something else.
+	errNoParts = errors.New("the server does not send the parts that it is asked for")
 )
 
 // StatusError is an answer that carries no file.
@@ -94,7 +97,7 @@ func temporary(err error, answered bool) bool {
 	if status, ok := errors.AsType[*StatusError](err); ok {
 		return status.temporary()
 	}
-	for _, final := range []error{ErrTooLarge, ErrTooManyRedirects, ErrScheme, ErrChanged, ErrNotResumable} {
+	for _, final := range []error{ErrTooLarge, ErrTooManyRedirects, ErrScheme, ErrChanged, ErrNotResumable, errNoParts} {
 		if errors.Is(err, final) {
 			return false
 		}

@@ -30,6 +30,12 @@ func (r *remote) judge(resp *http.Response) error {
 // whole takes a response that begins at the first byte.
 func (r *remote) whole(resp *http.Response) error {
 	e := entityOf(resp.Header, resp.ContentLength)
+	if r.bounded {
+		if !r.entity.proves(e) {
+			return ErrChanged
+		}
+		return errNoParts
+	}
 	if tag, ok := weakly(r.request.ETags, e.ETag); ok && (!r.known || r.speculative) {
 		e.ETag = tag
 		r.accept(resp, e)
@@ -65,7 +71,9 @@ func (r *remote) again(resp *http.Response, e entity) error {
 // part takes a response to a range.
 func (r *remote) part(resp *http.Response) error {
 	from := r.from()
-	if from == 0 {
+	if r.bounded {
+		from = r.offset
+	} else if from == 0 {
 		return fmt.Errorf("the server sent a part of the file and was asked for all of it")
 	}
 	first, last, total, ok := parseContentRange(resp.Header.Get("Content-Range"))
@@ -74,8 +82,15 @@ func (r *remote) part(resp *http.Response) error {
 		return r.outdated()
 	}
 	size := max(r.entity.Size, total)
-	if !ok || first != from || last != size-1 ||
+	end := size
+	if r.bounded {
+		end = r.limit
+	}
+	if !ok || first != from || last != end-1 ||
 		resp.ContentLength >= 0 && resp.ContentLength != last-first+1 {
+		if r.bounded {
+			return errNoParts
+		}
 		r.plain = true // it does not do what it says: read all of it again
 		return &lostError{fmt.Errorf("the server's Content-Range %q does not fit", resp.Header.Get("Content-Range"))}
 	}
@@ -115,6 +130,9 @@ func (r *remote) notModified(resp *http.Response) error {
 func (r *remote) accept(resp *http.Response, e entity) {
 	r.entity, r.known, r.answered = e, true, true
 	r.final = redacted(resp.Request.URL)
+	if r.found = resp.Request.URL; r.found.String() == r.url.String() {
+		r.found = nil
+	}
 }
 
 // outdated is what to do when the server has another version than the one that was begun.

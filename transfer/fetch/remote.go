@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type remote struct {
 	request Request
 	url     *url.URL      // without credentials
 	user    *url.Userinfo // sent to this host only, also after a redirect
+	found   *url.URL      // where redirects led to; nil if that is not known, or no longer good
 
 	entity entity
 	// answered says that some response was good, known that entity holds.
@@ -38,10 +40,12 @@ type remote struct {
 	conn     *connection
 	offset   int64 // of the next byte that is delivered
 	limit    int64 // from here on nothing is wanted; 0 for the end of the file
+	bounded  bool  // ask for no more than what is before limit
+	through  bool  // skip by reading: a new request might find another version
 	skip     int64 // bytes of the connection that were delivered before
 	ended    bool
 	failures int // since the last byte
-	received int64
+	received *atomic.Int64
 }
 
 // Read delivers the next bytes of the file.
@@ -70,7 +74,7 @@ func (r *remote) Read(p []byte) (int, error) {
 // receive reads once from the connection. Without error it may deliver nothing.
 func (r *remote) receive(p []byte) (int, error) {
 	n, err := r.conn.Read(r.window(p))
-	r.received += int64(n)
+	r.received.Add(int64(n))
 	if r.skip > 0 {
 		r.skip -= int64(n)
 		n = 0
@@ -136,13 +140,26 @@ func (r *remote) connect() error {
 	return nil
 }
 
-// attempt sends one request.
+// attempt sends one request. The rest of a file is asked for where its begin was found: redirects may lead to another
+// server by then, whose copy may have other validators. If it is not to be had there any more, they are asked again.
 func (r *remote) attempt() error {
-	req, err := http.NewRequestWithContext(r.ctx, http.MethodGet, r.url.String(), nil)
+	if r.found != nil && (r.bounded || r.from() > 0) {
+		err := r.ask(r.found)
+		if _, refused := errors.AsType[*StatusError](err); !refused {
+			return err
+		}
+		r.found = nil
+	}
+	return r.ask(r.url)
+}
+
+// ask sends one request to a URL.
+func (r *remote) ask(where *url.URL) error {
+	req, err := http.NewRequestWithContext(r.ctx, http.MethodGet, where.String(), nil)
 	if err != nil {
 		return describe(err)
 	}
-	if user := r.user; user != nil {
+	if user := r.user; user != nil && where.Scheme == r.url.Scheme && where.Host == r.url.Host {
 		password, _ := user.Password()
 		req.SetBasicAuth(user.Username(), password)
 	}
@@ -172,10 +189,15 @@ func (r *remote) header(h http.Header) {
 			h.Set("If-Modified-Since", r.request.ModifiedSince.UTC().Format(http.TimeFormat))
 		}
 	}
-	if from := r.from(); from > 0 {
+	switch from := r.from(); {
+	case r.bounded:
+		h.Set("Range", fmt.Sprintf("bytes=%d-%d", r.offset, r.limit-1))
+	case from > 0:
 		h.Set("Range", fmt.Sprintf("bytes=%d-", from))
-		h.Set("If-Range", r.entity.condition())
+	default:
+		return
 	}
+	h.Set("If-Range", r.entity.condition())
 }
 
 // from is where the next response shall begin. Of a file that is complete the last byte is asked for: the answer to an
@@ -236,8 +258,13 @@ func (r *remote) hangUp() {
 
 // seek makes the next bytes those from an offset on. None is delivered from limit on.
 func (r *remote) seek(offset, limit int64) {
-	if offset != r.offset {
+	ahead := offset - r.offset
+	if ahead > 0 && r.through && r.conn != nil {
+		r.skip += ahead
+	} else if ahead != 0 {
 		r.hangUp()
+	}
+	if ahead != 0 {
 		r.offset, r.ended = offset, false
 	}
 	r.limit = limit
