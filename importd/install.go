@@ -15,6 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// soonRepeated is how long a download may take whose spool is not worth being
+// brought to the disk, as syncing the image does with all of its file system. A
+// crash within that time would cost the spool anyway.
+const soonRepeated = 10 * time.Second
+
 // install proves a download and gives it its names: the pristine one if the
 // download is to be kept, and the local one.
 func (p *pulling) install(ctx context.Context, build *build, proof *evidence, arrived *arrival) error {
@@ -34,6 +39,11 @@ func (p *pulling) install(ctx context.Context, build *build, proof *evidence, ar
 	}
 	p.describe(ctx, build.pending.File(), arrived)
 	p.report.progress(finalizeShare)
+	if arrived.took < soonRepeated {
+		if err := arrived.download.Finish(); err != nil {
+			return err
+		}
+	}
 	if err := p.commit(ctx, build.pending, extras, arrived); err != nil {
 		return err
 	}

@@ -46,6 +46,7 @@ type pulling struct {
 type arrival struct {
 	download *fetch.Download
 	digest   verify.Digest
+	took     time.Duration
 }
 
 // pull fetches, verifies and installs an image.
@@ -203,10 +204,10 @@ func (p *pulling) fetchImage(ctx context.Context, build *build, etags []string) 
 	if err != nil {
 		return nil, p.abandon(d, err)
 	}
-	a := &arrival{download: d}
+	a := &arrival{download: d, took: time.Since(started)}
 	hash.Sum(a.digest[:0])
 	if !d.NotModified() {
-		p.report.log(PriorityInfo, "%s", acquired(p.received.Load(), d.Resumed(), time.Since(started)))
+		p.report.log(PriorityInfo, "%s", acquired(p.received.Load(), d.Resumed(), a.took))
 	}
 	return a, nil
 }

@@ -24,7 +24,7 @@
 //
 // Where one connection brings less than 32 MiB/s, more than 8 MiB are missing and there is a spool, up to five others
 // fetch parts of the file into the spool, from which they are read in order. They speak HTTP/1.1, so that each is a
-// connection of its own, and every part has to carry the validators of the first response. The first connection is not
-// given up for a part before its server has agreed to send it, and a server that refuses parts, or has another version
-// behind another connection, is read over the first one to the end.
+// connection of its own, ask for the version of the first response by If-Range, and take no part with other validators.
+// The first connection is not given up for a part before its server has agreed to send it, and a server that refuses
+// parts, or has another version behind another connection, is read over the first one to the end.
 package fetch
