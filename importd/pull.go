@@ -16,6 +16,7 @@ import (
 	"berth/importd/cage"
 	"berth/transfer"
 	"berth/transfer/fetch"
+	"berth/transfer/fetch/spool"
 	"berth/transfer/verify"
 
 	"golang.org/x/sync/errgroup"
@@ -218,7 +219,7 @@ func (p *pulling) spool() string {
 	if p.Request.Direct != nil {
 		return ""
 	}
-	return filepath.Join(p.Request.ImageRoot, fetch.SpoolName(p.Request.Remote))
+	return filepath.Join(p.Request.ImageRoot, spool.Name(p.Request.Remote))
 }
 
 // abandon closes a download that failed. Its spool stays for the next attempt

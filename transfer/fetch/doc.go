@@ -12,13 +12,8 @@
 //
 // # Spool
 //
-// So that a later process can go on, what is received can be kept in a spool file, as long as the server can resume.
-// Its first 4096 bytes are a header (a magic, then JSON: the hash of the URL, validators and size). The file follows, as
-// far as it has come, each byte at its place; and behind that place, at a multiple of 16, records of 16 bytes: offset (8),
-// length (4, at most 1 MiB) and CRC-32C (4) of a stretch that is there, little-endian. One of length zero is void. What
-// is read from the network is written at once, so that nothing received is lost with the process; nothing is synced, as
-// what a crash of the machine has damaged is found by its checksum when it is replayed, and fetched again. The file is
-// held by flock while in use. Its content is as trustworthy as the server; it does not replace verification.
+// So that a later process can go on, what is received can be kept in a spool file (berth/transfer/fetch/spool), as long
+// as the server can resume.
 //
 // # Several connections
 //

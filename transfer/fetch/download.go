@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"berth/transfer/fetch/spool"
 )
 
 // Download streams one file. Read returns io.EOF only when all that was promised has come. It is for one goroutine; to
@@ -17,8 +20,8 @@ type Download struct {
 	request Request
 	source  source
 	cancel  context.CancelFunc
-	spool   *spool // nil without one
-	lane    lane
+	spool   *spool.File // nil without one
+	lane    *spool.Lane
 	offset  int64 // of the next byte that is delivered
 	resumed int64
 	rate    rate
@@ -49,26 +52,59 @@ func (c *Client) openRemote(ctx context.Context, u *url.URL, req Request) (*Down
 	r := &remote{ctx: ctx, client: c, request: req, url: u, user: u.User, received: new(atomic.Int64)}
 	u.User = nil
 	s := c.openSpool(req)
-	if s != nil && len(s.have) > 0 {
-		r.entity, r.known, r.speculative = s.entity, true, true
-		r.offset = s.gap(nil).first
+	if s != nil {
+		r.suppose(s)
 	}
-	speculative := r.speculative
+	supposed := r.speculative
 	if err := r.connect(); err != nil {
 		cancel()
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(err, s.Close())
 	}
-	d := &Download{request: req, source: r, cancel: cancel, spool: s, lane: lane{spool: s}}
+	d := &Download{request: req, source: r, cancel: cancel, spool: s}
 	switch {
 	case s == nil:
 	case r.unchanged || !r.ranges || r.entity.Size <= 0 || r.entity.condition() == "":
-		d.dropSpool(s.discard())
-	case !speculative || r.forgot:
-		if err := s.start(r.entity); err != nil {
+		d.dropSpool(s.Discard())
+	case !supposed || r.forgot:
+		if err := startSpool(s, r.entity); err != nil {
 			d.spoolFailed(err)
 		}
 	}
+	if d.spool != nil {
+		d.lane = d.spool.Lane()
+	}
 	return d, nil
+}
+
+// openSpool returns nil where no spool is wanted or to be had.
+func (c *Client) openSpool(req Request) *spool.File {
+	if req.Spool == "" {
+		return nil
+	}
+	s, err := spool.Open(req.Spool, req.URL)
+	if err != nil {
+		c.logf("An interrupted download cannot be resumed: %v.", err)
+		return nil
+	}
+	return s
+}
+
+func startSpool(s *spool.File, e entity) error {
+	about, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("write spool header: %w", err)
+	}
+	return s.Start(e.Size, about)
+}
+
+// suppose takes what a spool has for the begin of the file, until a server tells.
+func (r *remote) suppose(s *spool.File) {
+	e, err := spooledEntity(s.About())
+	if err != nil {
+		return // it is written anew
+	}
+	r.entity, r.known, r.speculative = e, true, true
+	r.offset = s.Gap(nil).First
 }
 
 // Read delivers the next bytes.
@@ -97,7 +133,7 @@ func (d *Download) Read(p []byte) (n int, err error) {
 // leaves the rest to the server.
 func (d *Download) readSpool(p []byte) (int, error) {
 	for {
-		n, earlier, err := d.spool.read(p, d.offset)
+		n, earlier, err := d.spool.Read(p, d.offset)
 		if earlier {
 			d.resumed += int64(n)
 		}
@@ -115,13 +151,13 @@ func (d *Download) readSpool(p []byte) (int, error) {
 
 func (d *Download) readSource(p []byte) (int, error) {
 	if d.spool != nil {
-		d.source.(*remote).seek(d.offset, d.spool.gap(nil).end)
+		d.source.(*remote).seek(d.offset, d.spool.Gap(nil).End)
 	}
 	started := time.Now()
 	n, err := d.source.Read(p)
 	d.rate.add(n, time.Since(started))
 	if d.spool != nil && n > 0 {
-		if err := d.lane.write(p[:n], d.offset); err != nil {
+		if err := d.lane.Write(p[:n], d.offset); err != nil {
 			d.spoolFailed(err)
 		}
 	}
@@ -139,7 +175,7 @@ func (d *Download) failed(err error) error {
 	}
 	_, url, _ := d.source.about()
 	if d.spool != nil && errors.Is(err, ErrChanged) {
-		d.dropSpool(d.spool.discard())
+		d.dropSpool(d.spool.Discard())
 	}
 	return fmt.Errorf("fetch %q: %w", url, err)
 }
@@ -147,7 +183,7 @@ func (d *Download) failed(err error) error {
 // splitConnection goes on over several connections where one is slow, and where it is safe: only what a server can
 // resume may be put together of parts.
 func (d *Download) splitConnection() {
-	if d.spool == nil || d.single || d.spool.missing(nil) < worthwhile {
+	if d.spool == nil || d.single || d.spool.Missing(nil) < worthwhile {
 		return
 	}
 	r := d.source.(*remote)
@@ -176,7 +212,7 @@ func (d *Download) joinConnections() error {
 // spoolFailed goes on without a spool. What it takes on a full disk is given back to the image.
 func (d *Download) spoolFailed(err error) {
 	r := d.source.(*remote)
-	err = errors.Join(err, d.spool.discard())
+	err = errors.Join(err, d.spool.Discard())
 	d.spool, r.limit = nil, 0
 	r.client.logf("An interrupted download cannot be resumed: %v.", err)
 }
@@ -222,7 +258,7 @@ func (d *Download) Close() error {
 		return nil
 	}
 	d.stop()
-	err := errors.Join(d.source.close(), d.spool.close())
+	err := errors.Join(d.source.close(), d.spool.Close())
 	d.spool, d.err = nil, errClosed
 	return err
 }
@@ -250,7 +286,7 @@ func (d *Download) removeSpool() error {
 	if d.spool == nil {
 		return nil
 	}
-	err := d.spool.discard()
+	err := d.spool.Discard()
 	d.spool = nil
 	return err
 }

@@ -1,6 +1,9 @@
 package fetch
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -35,6 +38,21 @@ func entityOf(h http.Header, size int64) entity {
 	now, err := http.ParseTime(h.Get("Date"))
 	e.Datable = err == nil && now.Sub(modified) >= time.Second
 	return e
+}
+
+// spooledEntity reads what a spool says of its file, and refuses what could not be resumed.
+func spooledEntity(about json.RawMessage) (entity, error) {
+	var e entity
+	if err := json.Unmarshal(about, &e); err != nil {
+		return e, fmt.Errorf("parse spool header: %w", err)
+	}
+	if e.Size <= 0 || e.condition() == "" || e.ETag != "" && !validETag(e.ETag) {
+		return e, errors.New("spool header without size or validator")
+	}
+	if _, err := http.ParseTime(e.Modified); e.Modified != "" && err != nil {
+		return e, fmt.Errorf("parse spool header: %w", err)
+	}
+	return e, nil
 }
 
 // condition returns what If-Range takes: the strong validator, or "".

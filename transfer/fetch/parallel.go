@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"berth/transfer/fetch/spool"
 )
 
 const (
@@ -27,7 +29,7 @@ const (
 // A server that answers a helper with another version, or with no part, ends it all: then the first connection, if it
 // has not been given up yet, is read on to its end, as copies of the file may differ between the servers behind one name.
 type parallel struct {
-	spool *spool
+	spool *spool.File
 	// origin is the download's own view of the file, which is what lead, the copy of it that works, ends as.
 	origin, lead *remote
 	helpers      context.Context // of them all
@@ -50,7 +52,7 @@ type parallel struct {
 	full error // why the spool cannot be written
 }
 
-func startParallel(r *remote, s *spool) *parallel {
+func startParallel(r *remote, s *spool.File) *parallel {
 	p := &parallel{spool: s, origin: r}
 	p.changed.L = &p.mu
 	p.helpers, p.dismiss = context.WithCancel(r.ctx)
@@ -65,7 +67,7 @@ func (p *parallel) await(offset int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
-		if p.spool.covered(offset) > offset {
+		if p.spool.Has(offset) {
 			return true
 		}
 		if p.ended {
@@ -122,14 +124,14 @@ func (p *parallel) help(r *remote) {
 
 // work fetches part after part over one connection, until there are none or something is wrong.
 func (p *parallel) work(r *remote, lead bool) error {
-	w := &lane{spool: p.spool}
+	w := p.spool.Lane()
 	buf := make([]byte, partBuffer)
 	for {
 		c := p.take(lead)
 		if c == nil {
 			return nil
 		}
-		r.seek(c.left.first, c.left.end)
+		r.seek(c.left.First, c.left.End)
 		err := p.fetch(r, w, buf, c)
 		p.release(c, !lead && err == nil)
 		if err != nil {
@@ -147,7 +149,7 @@ func (p *parallel) hire() {
 		p.patience--
 		return
 	}
-	work := p.spool.missing(p.claimed(true))
+	work := p.spool.Missing(p.claimed(true))
 	for ; p.helping < maxConnections-1 && work > 0; work -= minPart {
 		h := *p.lead
 		h.ctx, h.client, h.conn, h.skip, h.bounded = p.helpers, p.lead.client.parts, nil, 0, true
@@ -157,7 +159,7 @@ func (p *parallel) hire() {
 }
 
 // fetch brings one part, or as much of it as there is time for.
-func (p *parallel) fetch(r *remote, w *lane, buf []byte, c *claim) error {
+func (p *parallel) fetch(r *remote, w *spool.Lane, buf []byte, c *claim) error {
 	for r.offset < r.limit && !p.isOver() {
 		if err := r.connect(); err != nil {
 			return err
@@ -170,11 +172,11 @@ func (p *parallel) fetch(r *remote, w *lane, buf []byte, c *claim) error {
 		if err != nil {
 			return err
 		}
-		if full := w.write(buf[:n], from); full != nil {
+		if full := w.Write(buf[:n], from); full != nil {
 			p.set(func() { p.full, p.over = full, true })
 			break
 		}
-		p.set(func() { c.left.first = from + int64(n) })
+		p.set(func() { c.left.First = from + int64(n) })
 	}
 	if r.bounded {
 		r.hangUp()

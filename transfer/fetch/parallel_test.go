@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"berth/fixtures/faultserver"
+	"berth/transfer/fetch/spool"
 
 	"golang.org/x/sys/unix"
 )
@@ -111,7 +112,7 @@ func goodPart(_ int, w http.ResponseWriter, r *http.Request) { serve(w, r, tag, 
 
 // spoolFor returns the request for a file with a spool.
 func spoolFor(t *testing.T, url string) Request {
-	return Request{URL: url, Spool: filepath.Join(t.TempDir(), SpoolName(url))}
+	return Request{URL: url, Spool: filepath.Join(t.TempDir(), spool.Name(url))}
 }
 
 func mustBeLarge(t *testing.T, got []byte, err error, j *journal) {
@@ -304,7 +305,7 @@ func (c *cutter) Write(p []byte) (int, error) {
 }
 
 // onlyLead says that all is there but what the first connection fetches.
-func onlyLead(p *parallel) bool { return len(p.claims) == 1 && p.spool.gap(p.claimed(true)).empty() }
+func onlyLead(p *parallel) bool { return len(p.claims) == 1 && p.spool.Gap(p.claimed(true)).Empty() }
 
 // What the first connection has begun is finished by the others.
 func TestFirstConnectionIsLost(t *testing.T) {
@@ -333,7 +334,7 @@ func TestSpoolWithGaps(t *testing.T) {
 			d, _ := begin(t, c, req)
 			// All but the part of the first connection.
 			wait(d.parallel, onlyLead)
-			have := d.spool.have.length()
+			have := d.Size() - d.spool.Missing(nil)
 			if err := d.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -362,11 +363,11 @@ func scribble(t *testing.T, path string, offset int64) (lost int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.WriteAt([]byte("damage"), spoolHeaderSize+offset)
+	_, err = f.WriteAt([]byte("damage"), spoolData+offset)
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return 2 * maxRecord
+	return 2 << 20 // a record has up to 1 MiB
 }
 
 func TestPartsOnAFullDisk(t *testing.T) {

@@ -16,11 +16,16 @@ import (
 	"time"
 
 	"berth/fixtures/faultserver"
+	"berth/transfer/fetch/spool"
 
 	"golang.org/x/sys/unix"
 )
 
+// body has a size that is a multiple of 16, so that the records of its spool come right behind it.
 var body = text(300_000)
+
+// spoolData is where in a spool the data begins.
+const spoolData = 4096
 
 func good() faultserver.Answer {
 	return faultserver.Answer{Body: body, ETag: tag, Ranges: faultserver.RangesOn}
@@ -29,7 +34,7 @@ func good() faultserver.Answer {
 // begun makes a spool with the first n bytes of a file and returns its path.
 func begun(t *testing.T, s *faultserver.Server, n int) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), SpoolName(s.URL("/f")))
+	path := filepath.Join(t.TempDir(), spool.Name(s.URL("/f")))
 	s.Set("/f", good())
 	c, _ := client(t)
 	d, err := c.Open(t.Context(), Request{URL: s.URL("/f"), Spool: path})
@@ -183,9 +188,9 @@ func TestDamagedSpool(t *testing.T) {
 			truncate(t, f, size+5000)
 		},
 		"last byte":     flip(-1),
-		"first byte":    flip(spoolHeaderSize),
+		"first byte":    flip(spoolData),
 		"a record":      flip(-5),
-		"all records":   func(t *testing.T, f *os.File, _ int64) { truncate(t, f, recordsAt(int64(len(body)))) },
+		"all records":   func(t *testing.T, f *os.File, _ int64) { truncate(t, f, spoolData+int64(len(body))) },
 		"magic":         flip(3),
 		"header":        flip(20),
 		"half a header": func(t *testing.T, f *os.File, _ int64) { truncate(t, f, 2000) },
@@ -233,7 +238,7 @@ func TestDamagedSpoolIsMended(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt([]byte("damage"), spoolHeaderSize+150_000); err != nil {
+	if _, err := f.WriteAt([]byte("damage"), spoolData+150_000); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
@@ -380,54 +385,6 @@ func TestSpoolNeverFollowsALink(t *testing.T) {
 	}
 	if _, err := os.Lstat(victim); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file was made behind a dangling link: %v", err)
-	}
-}
-
-func FuzzSpool(f *testing.F) {
-	head, err := spoolHeader{Key: urlKey("u"), Entity: entity{ETag: tag, Size: 10}}.block()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(head)
-	f.Add(append(bytes.Clone(head), "0123456789......\x02\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00"...))
-	f.Add(append(bytes.Clone(head), bytes.Repeat([]byte{0xff}, 64)...))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		path := filepath.Join(t.TempDir(), "spool")
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s, err := lockSpool(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.key = urlKey("u")
-		if s.load() == nil {
-			readToTheEnd(t, s)
-		}
-		if err := s.discard(); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// readToTheEnd reads all that is in a spool and steps over what is not.
-func readToTheEnd(t *testing.T, s *spool) {
-	t.Helper()
-	if have := s.have.length(); have < 0 || have > s.entity.Size {
-		t.Fatalf("%d bytes of %d", have, s.entity.Size)
-	}
-	buf := make([]byte, 100)
-	for at := int64(0); at < s.entity.Size; {
-		n, _, err := s.read(buf, at)
-		at += int64(n)
-		if n > 0 || err != nil {
-			continue // damage is forgotten
-		}
-		missing := s.gap(spans{{0, at}})
-		if missing.first != at || missing.empty() {
-			t.Fatalf("at %d the spool has nothing and misses %+v", at, missing)
-		}
-		at = missing.end
 	}
 }
 

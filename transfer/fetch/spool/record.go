@@ -1,4 +1,4 @@
-package fetch
+package spool
 
 import (
 	"bufio"
@@ -27,11 +27,11 @@ type record struct {
 }
 
 func (r record) end() int64 { return r.first + r.length }
-func (r record) span() span { return span{r.first, r.end()} }
+func (r record) span() Span { return Span{r.first, r.end()} }
 
 // recordsAt returns where in the spool of a file the records are.
 func recordsAt(size int64) int64 {
-	return spoolHeaderSize + (size+recordSize-1)/recordSize*recordSize
+	return headerSize + (size+recordSize-1)/recordSize*recordSize
 }
 
 // readRecords returns the usable records in the order of what they stand for, and how many there are of every kind. Of
@@ -71,35 +71,39 @@ func parseRecord(raw [recordSize]byte, slot int64) record {
 	}
 }
 
-func (s *spool) put(r record) error {
+func (s *File) put(r record) error {
 	var raw [recordSize]byte
 	binary.LittleEndian.PutUint64(raw[:], uint64(r.first))
 	binary.LittleEndian.PutUint32(raw[8:], uint32(r.length))
 	binary.LittleEndian.PutUint32(raw[12:], r.sum)
-	if _, err := s.file.WriteAt(raw[:], recordsAt(s.entity.Size)+r.slot*recordSize); err != nil {
+	if _, err := s.file.WriteAt(raw[:], recordsAt(s.header.Size)+r.slot*recordSize); err != nil {
 		return fmt.Errorf("write spool: %w", err)
 	}
 	return nil
 }
 
 // erase makes a record void.
-func (s *spool) erase(r record) error { return s.put(record{slot: r.slot}) }
+func (s *File) erase(r record) error { return s.put(record{slot: r.slot}) }
 
-// lane writes to a spool what one connection brings. What comes in one row extends its record until that is full.
-type lane struct {
-	spool *spool
+// Lane writes to a spool what one connection brings. What comes in one row extends its record until that is full. The
+// stretches of lanes must not overlap.
+type Lane struct {
+	spool *File
 	last  record
 }
 
-// write adds what was received from an offset on. When it returns, the data is there for the reader, and for a later
+// Lane returns a new one, for one goroutine.
+func (s *File) Lane() *Lane { return &Lane{spool: s} }
+
+// Write adds what was received from an offset on. When it returns, the data is there for the reader, and for a later
 // process if this one is killed.
-func (l *lane) write(p []byte, offset int64) error {
+func (l *Lane) Write(p []byte, offset int64) error {
 	for len(p) > 0 {
 		if offset != l.last.end() || l.last.length == maxRecord || l.last.length == 0 {
 			l.last = record{first: offset, slot: l.spool.claim()}
 		}
 		data := p[:min(int64(len(p)), maxRecord-l.last.length)]
-		if _, err := l.spool.file.WriteAt(data, spoolHeaderSize+offset); err != nil {
+		if _, err := l.spool.file.WriteAt(data, headerSize+offset); err != nil {
 			return fmt.Errorf("write spool: %w", err)
 		}
 		l.last.length += int64(len(data))
@@ -107,22 +111,22 @@ func (l *lane) write(p []byte, offset int64) error {
 		if err := l.spool.put(l.last); err != nil {
 			return err
 		}
-		l.spool.extend(span{offset, offset + int64(len(data))})
+		l.spool.extend(Span{offset, offset + int64(len(data))})
 		p, offset = p[len(data):], offset+int64(len(data))
 	}
 	return nil
 }
 
 // claim returns a place for a record.
-func (s *spool) claim() int64 {
+func (s *File) claim() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slots++
 	return s.slots - 1
 }
 
-func (s *spool) extend(more span) {
+func (s *File) extend(more Span) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.have.add(more)
+	s.have.Add(more)
 }

@@ -1,4 +1,4 @@
-package fetch
+package spool
 
 import (
 	"math/rand/v2"
@@ -11,18 +11,18 @@ func TestSpans(t *testing.T) {
 	const size = 40
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
-		var s spans
+		var s Spans
 		var bytes [size]bool
 		for range 12 {
 			first := random.Int64N(size)
-			one := span{first, first + random.Int64N(size+1-first)}
+			one := Span{first, first + random.Int64N(size+1-first)}
 			in := random.IntN(3) > 0
 			if in {
-				s.add(one)
+				s.Add(one)
 			} else {
-				s.remove(one)
+				s.Remove(one)
 			}
-			for i := one.first; i < one.end; i++ {
+			for i := one.First; i < one.End; i++ {
 				bytes[i] = in
 			}
 			compare(t, s, bytes[:])
@@ -30,16 +30,16 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-func compare(t *testing.T, s spans, bytes []bool) {
+func compare(t *testing.T, s Spans, bytes []bool) {
 	t.Helper()
-	var want spans
+	var want Spans
 	for i, in := range bytes {
 		switch last := len(want) - 1; {
 		case !in:
-		case last >= 0 && want[last].end == int64(i):
-			want[last].end++
+		case last >= 0 && want[last].End == int64(i):
+			want[last].End++
 		default:
-			want = append(want, span{int64(i), int64(i) + 1})
+			want = append(want, Span{int64(i), int64(i) + 1})
 		}
 	}
 	if !slices.Equal(s, want) {
@@ -55,17 +55,17 @@ func compare(t *testing.T, s spans, bytes []bool) {
 
 func TestGap(t *testing.T) {
 	for _, tt := range []struct {
-		have, claimed spans
-		want          span
+		have, claimed Spans
+		want          Span
 	}{
-		{nil, nil, span{0, 100}},
-		{spans{{0, 10}}, nil, span{10, 100}},
-		{spans{{10, 20}}, nil, span{0, 10}},
-		{spans{{0, 10}, {20, 30}}, spans{{10, 15}}, span{15, 20}},
-		{spans{{0, 10}, {20, 30}}, spans{{10, 20}}, span{30, 100}},
-		{spans{{0, 10}}, spans{{10, 50}, {60, 100}}, span{50, 60}},
-		{spans{{0, 50}}, spans{{50, 100}}, span{100, 100}},
-		{spans{{0, 100}}, nil, span{100, 100}},
+		{nil, nil, Span{0, 100}},
+		{Spans{{0, 10}}, nil, Span{10, 100}},
+		{Spans{{10, 20}}, nil, Span{0, 10}},
+		{Spans{{0, 10}, {20, 30}}, Spans{{10, 15}}, Span{15, 20}},
+		{Spans{{0, 10}, {20, 30}}, Spans{{10, 20}}, Span{30, 100}},
+		{Spans{{0, 10}}, Spans{{10, 50}, {60, 100}}, Span{50, 60}},
+		{Spans{{0, 50}}, Spans{{50, 100}}, Span{100, 100}},
+		{Spans{{0, 100}}, nil, Span{100, 100}},
 	} {
 		if got := gap(100, tt.have, tt.claimed); got != tt.want {
 			t.Errorf("gap of %v and %v is %v, want %v", tt.have, tt.claimed, got, tt.want)
