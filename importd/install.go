@@ -39,7 +39,7 @@ func (p *pulling) install(ctx context.Context, build *build, proof *evidence, ar
 	}
 	p.describe(ctx, build.pending.File(), arrived)
 	p.report.progress(finalizeShare)
-	if arrived.took < soonRepeated {
+	if arrived.took < soonRepeated && arrived.download.Resumed() == 0 {
 		if err := arrived.download.Finish(); err != nil {
 			return err
 		}

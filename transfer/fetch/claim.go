@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"slices"
 
 	"berth/transfer/fetch/spool"
@@ -19,20 +20,22 @@ type claim struct {
 	lost  bool       // lead has taken it away
 }
 
-// take claims the first part that is missing. Lead waits for one: what a helper gives up is left to it.
-func (p *parallel) take(lead bool) *claim {
+// claimNext gives lead what its connection brings next, or nil if there is nothing to do for it any more. Where others
+// fetch that, lead rests.
+func (p *parallel) claimNext() *claim {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for !p.over {
-		if part := p.next(lead); !part.Empty() {
-			c := &claim{left: part}
-			p.claims = append(p.claims, c)
-			if lead {
-				p.hire()
-			}
+		// What a helper has no answer for yet is not worth resting.
+		if part := p.spool.Gap(p.claimed(false)); part.First == p.lead.offset && !part.Empty() {
+			part = p.cut(part)
+			p.takeAway(part)
+			c := p.claim(part)
+			p.hire(maxConnections - 1)
 			return c
 		}
-		if len(p.claims) == 0 || !lead {
+		p.hire(maxConnections)
+		if p.helping == 0 {
 			break
 		}
 		p.changed.Wait()
@@ -40,32 +43,53 @@ func (p *parallel) take(lead bool) *claim {
 	return nil
 }
 
-// next returns the first part that nobody fetches. Lead does not give up the connection it began with for a helper that
-// has no answer yet: it takes the part away from such a one.
-func (p *parallel) next(lead bool) spool.Span {
-	all := p.claimed(true)
-	if lead && !p.moved {
-		if part := p.spool.Gap(p.claimed(false)); part.First == p.lead.offset {
-			part = p.cut(part, all)
-			p.claims = slices.DeleteFunc(p.claims, func(c *claim) bool {
-				c.lost = c.left.First < part.End && c.left.End > part.First
-				return c.lost
-			})
-			return part
-		}
+// claimAny gives a helper the first part that nobody fetches, or else the second half of the largest, or nil.
+func (p *parallel) claimAny() *claim {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return nil
 	}
-	part := p.spool.Gap(all)
-	if lead && !part.Empty() {
-		p.moved, p.lead.bounded = true, true
+	if part := p.spool.Gap(p.claimed(true)); !part.Empty() {
+		return p.claim(p.cut(part))
 	}
-	return p.cut(part, all)
+	return p.halve()
+}
+
+func (p *parallel) claim(part spool.Span) *claim {
+	c := &claim{left: part}
+	p.claims = append(p.claims, c)
+	return c
 }
 
 // cut makes a part of a stretch. Parts become smaller towards the end of the file, so that all connections come to it at
 // about the same time.
-func (p *parallel) cut(from spool.Span, claimed spool.Spans) spool.Span {
-	size := p.spool.Missing(claimed) / maxConnections
+func (p *parallel) cut(from spool.Span) spool.Span {
+	size := p.spool.Missing(p.claimed(true)) / maxConnections
 	return spool.Span{First: from.First, End: min(from.End, from.First+min(max(size, minPart), maxPart))}
+}
+
+// takeAway ends the claims that have to do with a part.
+func (p *parallel) takeAway(part spool.Span) {
+	p.claims = slices.DeleteFunc(p.claims, func(c *claim) bool {
+		c.lost = c.left.First < part.End && c.left.End > part.First
+		return c.lost
+	})
+}
+
+// halve takes over half of the largest part. What is left of it is more than its connection can be reading just now.
+func (p *parallel) halve() *claim {
+	if len(p.claims) == 0 {
+		return nil
+	}
+	length := func(c *claim) int64 { return c.left.End - c.left.First }
+	largest := slices.MaxFunc(p.claims, func(a, b *claim) int { return cmp.Compare(length(a), length(b)) })
+	if length(largest) < 2*minPart {
+		return nil
+	}
+	half := spool.Span{First: largest.left.First + length(largest)/2, End: largest.left.End}
+	largest.left.End = half.First
+	return p.claim(half)
 }
 
 // claimed returns what is being fetched, with or without the parts that servers have not agreed to.
@@ -87,11 +111,8 @@ func (p *parallel) begin(c *claim) bool {
 }
 
 // release gives up what is left of a claim.
-func (p *parallel) release(c *claim, helped bool) {
+func (p *parallel) release(c *claim) {
 	p.set(func() {
 		p.claims = slices.DeleteFunc(p.claims, func(one *claim) bool { return one == c })
-		if helped && !c.lost {
-			p.penalty = 0
-		}
 	})
 }

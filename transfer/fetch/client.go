@@ -53,7 +53,7 @@ type Client struct {
 	http    *http.Client
 	// sleep waits between attempts; tests look at what it is asked for.
 	sleep func(context.Context, time.Duration) error
-	// enough says that a connection is as fast as that another one beside it would be of no use; tests decide it.
+	// enough says whether one connection is fast enough for a download. Tests decide that themselves.
 	enough func(rate) bool
 	// parts makes the further connections of a download.
 	parts *Client

@@ -64,7 +64,7 @@ func TestStallBeforeTheHeaders(t *testing.T) {
 func TestSlowReaderIsNotAStall(t *testing.T) {
 	now := time.Now()
 	fired := make(chan struct{})
-	w := watch{timeout: time.Hour, timer: time.AfterFunc(time.Hour, func() { close(fired) })}
+	w := watch{floor: minRate, timeout: time.Hour, timer: time.AfterFunc(time.Hour, func() { close(fired) })}
 	for range 10 {
 		w.begin()
 		w.started = now.Add(-time.Minute) // a minute of waiting each

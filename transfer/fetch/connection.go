@@ -17,11 +17,12 @@ type connection struct {
 	watch  watch
 }
 
-// connect sends a request and returns when the headers of the response are there.
-func (c *Client) connect(r *http.Request) (*connection, error) {
+// connect sends a request and returns when the headers of the response are there. A body that comes at less than floor,
+// in bytes per second, has stalled.
+func (c *Client) connect(r *http.Request, floor float64) (*connection, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	conn := &connection{ctx: ctx, cancel: cancel}
-	conn.watch = watch{timeout: c.options.StallTimeout, timer: time.AfterFunc(c.options.StallTimeout, func() { cancel(ErrStalled) })}
+	conn.watch = watch{timeout: c.options.StallTimeout, floor: max(floor, minRate), timer: time.AfterFunc(c.options.StallTimeout, func() { cancel(ErrStalled) })}
 	var err error
 	conn.resp, err = c.http.Do(r.WithContext(ctx)) //nolint:bodyclose // closed with the connection, by close
 	conn.watch.end(0)
@@ -63,6 +64,7 @@ func (c *connection) close() {
 // taken for a slow server.
 type watch struct {
 	timeout time.Duration
+	floor   float64
 	timer   *time.Timer
 	started time.Time
 	waited  time.Duration
@@ -82,7 +84,7 @@ func (w *watch) end(n int) bool {
 	}
 	w.waited += time.Since(w.started)
 	w.got += int64(n)
-	if float64(w.got) >= minRate*w.timeout.Seconds() {
+	if float64(w.got) >= w.floor*w.timeout.Seconds() {
 		w.waited, w.got = 0, 0
 	}
 	return w.waited >= w.timeout

@@ -17,9 +17,10 @@
 //
 // # Several connections
 //
-// Where one connection brings less than 32 MiB/s, more than 8 MiB are missing and there is a spool, up to five others
-// fetch parts of the file into the spool, from which they are read in order. They speak HTTP/1.1, so that each is a
-// connection of its own, ask for the version of the first response by If-Range, and take no part with other validators.
-// The first connection is not given up for a part before its server has agreed to send it, and a server that refuses
-// parts, or has another version behind another connection, is read over the first one to the end.
+// Where one connection brings less than 32 MiB/s, more than 8 MiB are missing and there is a spool, others fetch parts of
+// the file into the spool, from which they are read in order; six are at work at most. They speak HTTP/1.1, so that each
+// is a connection of its own, ask for the version of the first response by If-Range, and take no part that does not carry
+// its validator. The first connection is never given up for them. Where they have taken what it would bring next it
+// rests, so that servers which refuse parts, at once or later, or have another version behind another connection, cost
+// time and not the download.
 package fetch

@@ -132,21 +132,25 @@ func (d *Download) Read(p []byte) (n int, err error) {
 // readSpool delivers what the spool has, or will have as long as several connections fill it. Where it is damaged it
 // leaves the rest to the server.
 func (d *Download) readSpool(p []byte) (int, error) {
-	for {
+	for d.parallel == nil || d.parallel.await(d.offset) {
 		n, earlier, err := d.spool.Read(p, d.offset)
+		switch {
+		case errors.Is(err, spool.ErrDamaged):
+			d.source.(*remote).client.logf("%v; fetching that again.", err)
+			d.parallel.wake()
+		case err != nil && d.parallel != nil:
+			d.parallel.spoil(err)
+		case err != nil:
+			d.leaveSpool(err)
+		}
 		if earlier {
 			d.resumed += int64(n)
-		}
-		if err != nil {
-			d.source.(*remote).client.logf("%v; fetching that again.", err)
 		}
 		if n > 0 || d.parallel == nil {
 			return n, nil
 		}
-		if !d.parallel.await(d.offset) {
-			return 0, d.joinConnections()
-		}
 	}
+	return 0, d.joinConnections()
 }
 
 func (d *Download) readSource(p []byte) (int, error) {
@@ -181,32 +185,40 @@ func (d *Download) failed(err error) error {
 }
 
 // splitConnection goes on over several connections where one is slow, and where it is safe: only what a server can
-// resume may be put together of parts.
+// resume may be put together of parts, and only if they do not fill the disk before the image does.
 func (d *Download) splitConnection() {
-	if d.spool == nil || d.single || d.spool.Missing(nil) < worthwhile {
+	if d.spool == nil || d.single {
 		return
 	}
 	r := d.source.(*remote)
-	if r.plain || r.client.enough(d.rate) {
+	missing := d.spool.Missing(nil)
+	if missing < worthwhile || r.plain || r.client.enough(d.rate) || d.spool.Room() < 2*missing {
 		return
 	}
 	r.client.logf("One connection brings %s; fetching over up to %d.", d.rate, maxConnections)
-	d.parallel = startParallel(r, d.spool)
+	d.parallel = startParallel(r, d.spool, d.rate)
+	d.rate = rate{}
 }
 
 // joinConnections goes on over one connection, or says why there is no way.
 func (d *Download) joinConnections() error {
 	p := d.parallel
 	p.end()
-	d.parallel, d.single = nil, true
-	if p.full != nil {
-		d.spoolFailed(p.full)
-		d.source.(*remote).seek(d.offset, 0)
+	d.parallel = nil
+	d.single = p.refused || p.budget == 0
+	if p.broken != nil {
+		d.leaveSpool(p.broken)
 	}
 	if p.err != nil {
 		return d.failed(p.err)
 	}
 	return nil
+}
+
+// leaveSpool has all that was not delivered come from the server.
+func (d *Download) leaveSpool(err error) {
+	d.spoolFailed(err)
+	d.source.(*remote).seek(d.offset, 0)
 }
 
 // spoolFailed goes on without a spool. What it takes on a full disk is given back to the image.

@@ -86,13 +86,17 @@ func (r *remote) part(resp *http.Response) error {
 	if r.bounded {
 		end = r.limit
 	}
-	if !ok || first != from || last != end-1 ||
-		resp.ContentLength >= 0 && resp.ContentLength != last-first+1 {
-		if r.bounded {
-			return errNoParts
-		}
+	fits := ok && first == from && last == end-1 && (resp.ContentLength < 0 || resp.ContentLength == last-first+1)
+	// A server that ignores If-Range may send another version without a word about it.
+	proven := r.entity.proves(e)
+	switch {
+	case fits && proven:
+	case r.bounded:
+		return errNoParts
+	default:
 		r.plain = true // it does not do what it says: read all of it again
-		return &lostError{fmt.Errorf("the server's Content-Range %q does not fit", resp.Header.Get("Content-Range"))}
+		return &lostError{fmt.Errorf("the server's answer to a range, Content-Range %q with the ETag %q, does not fit",
+			resp.Header.Get("Content-Range"), e.ETag)}
 	}
 	if size > r.request.MaxSize {
 		return fmt.Errorf("%w: %d bytes, %d are allowed", ErrTooLarge, size, r.request.MaxSize)

@@ -10,50 +10,54 @@ import (
 )
 
 const (
-	// maxConnections is how many connections one download has at most: what browsers open to a host.
+	// maxConnections is how many connections of one download are at work at most: what browsers open to a host.
 	maxConnections = 6
+	// maxHired is how many helpers may come to nothing before there are no more.
+	maxHired = 3 * maxConnections
 	// worthwhile is how much must be missing for further connections to be worth their handshakes, in bytes.
 	worthwhile = 8 << 20
 	// partBuffer is how much is read at once.
 	partBuffer = 128 << 10
-	// partStallTimeout is how long a further connection may bring nothing: others can do its work.
+	// partStallTimeout is how long a further connection may be slow, which is slowPart times slower than the first one
+	// was: others can do its work.
 	partStallTimeout = 10 * time.Second
-	// maxPatience bounds how many parts are fetched before further connections are tried again.
-	maxPatience = 63
+	slowPart         = 16
 )
 
-// parallel fills a spool over several connections. The first is the one that the download began with: it gets on with
-// the file as it would alone, and fails as it would. The others, the helpers, take parts off it for as long as all is
-// well with them. Each takes the first part that is missing, so that the reader gets what it needs soon.
+// parallel fills a spool over several connections. The first, lead, is the one that the download began with: it goes on
+// with the file as it would alone. The others, the helpers, take parts that come later. Each takes the first part that is
+// missing, so that the reader gets what it needs soon.
 //
-// A server that answers a helper with another version, or with no part, ends it all: then the first connection, if it
-// has not been given up yet, is read on to its end, as copies of the file may differ between the servers behind one name.
+// Lead is never given up for the others. When it comes to what they fetch, it rests, until they are done or have failed.
+// So a server that refuses parts, after a while or at once, or has another version of the file behind another
+// connection, costs time and not the download.
 type parallel struct {
 	spool *spool.File
 	// origin is the download's own view of the file, which is what lead, the copy of it that works, ends as.
 	origin, lead *remote
+	floor        float64         // what a helper has to bring, in bytes per second
 	helpers      context.Context // of them all
 	dismiss      context.CancelFunc
 	working      sync.WaitGroup
 
-	mu       sync.Mutex
-	changed  sync.Cond // something came, or somebody ended
-	claims   []*claim
-	helping  int
-	patience int  // parts to fetch before helpers are tried again
-	penalty  int  // what patience was at first, 0 once a helper has brought a part
-	moved    bool // lead has given up the connection it began with
-	refused  bool // the server does not do its part: no more helpers
-	over     bool // lead is to stop as soon as it can
-	ended    bool // nothing will come any more
+	mu      sync.Mutex
+	changed sync.Cond // something came, or somebody ended
+	claims  []*claim
+	helping int
+	budget  int  // helpers that may still be hired; one that has brought a part is free
+	refused bool // no more helpers
+	keep    bool // lead's connection is the only way
+	over    bool // everybody is to stop
+	ended   bool // nothing will come any more
 
 	// Known once it has ended.
-	err  error // why what is missing will not come
-	full error // why the spool cannot be written
+	err    error // why what is missing will not come
+	broken error // why the spool is of no use any more
 }
 
-func startParallel(r *remote, s *spool.File) *parallel {
-	p := &parallel{spool: s, origin: r}
+// startParallel begins with the connection of r, which is not to be used before end.
+func startParallel(r *remote, s *spool.File, first rate) *parallel {
+	p := &parallel{spool: s, origin: r, floor: first.perSecond() / slowPart, budget: maxHired}
 	p.changed.L = &p.mu
 	p.helpers, p.dismiss = context.WithCancel(r.ctx)
 	lead := *r
@@ -67,14 +71,28 @@ func (p *parallel) await(offset int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
-		if p.spool.Has(offset) {
+		switch {
+		case p.broken != nil:
+			return false
+		case p.spool.Has(offset):
 			return true
-		}
-		if p.ended {
+		case p.ended:
 			return false
 		}
 		p.changed.Wait()
 	}
+}
+
+// wake makes lead look for work that nobody has told it of.
+func (p *parallel) wake() {
+	if p != nil {
+		p.set(func() {})
+	}
+}
+
+// spoil ends it because of the spool.
+func (p *parallel) spoil(err error) {
+	p.set(func() { p.broken, p.over = err, true })
 }
 
 // end stops what is still at work; the download goes on from where lead is.
@@ -83,77 +101,73 @@ func (p *parallel) end() {
 	p.dismiss()
 	p.working.Wait()
 	r := p.lead
-	if p.moved {
-		r.hangUp()
-	}
-	r.bounded, r.limit, r.through = false, 0, !p.moved
+	r.limit, r.failures, r.through, r.crowded = 0, 0, p.keep, true
 	*p.origin = *r
 }
 
 // leads is the work of the first connection.
 func (p *parallel) leads() {
-	err := p.work(p.lead, true)
+	err := p.work(p.lead, p.claimNext)
 	p.dismiss()
 	p.set(func() {
 		p.ended = true
-		if !isRefusal(err) { // alone it may go on all the same
+		if !isRefusal(err) && !isStatus(err) { // without helpers that may be another matter
 			p.err = err
 		}
 	})
 }
 
-// isRefusal tells answers that speak against parts rather than against the file.
-func isRefusal(err error) bool { return errors.Is(err, ErrChanged) || errors.Is(err, errNoParts) }
-
 // help is the work of a helper.
 func (p *parallel) help(r *remote) {
-	err := p.work(r, false)
+	err := p.work(r, p.claimAny)
 	r.hangUp()
 	p.set(func() {
 		p.helping--
+		status, answered := errors.AsType[*StatusError](err)
 		switch {
 		case err == nil || p.helpers.Err() != nil:
 		case isRefusal(err):
-			p.refused, p.over = true, p.over || !p.moved
-		case p.patience == 0:
-			p.penalty = min(2*p.penalty+1, maxPatience)
-			p.patience = p.penalty
+			p.refused, p.keep, p.over = true, true, true
+		case answered:
+			p.refused, p.keep = true, p.keep || !status.temporary()
 		}
 	})
 }
 
+// isRefusal tells answers that speak against parts, and not against the file.
+func isRefusal(err error) bool { return errors.Is(err, ErrChanged) || errors.Is(err, errNoParts) }
+
+func isStatus(err error) bool {
+	_, ok := errors.AsType[*StatusError](err)
+	return ok
+}
+
 // work fetches part after part over one connection, until there are none or something is wrong.
-func (p *parallel) work(r *remote, lead bool) error {
+func (p *parallel) work(r *remote, next func() *claim) error {
 	w := p.spool.Lane()
 	buf := make([]byte, partBuffer)
 	for {
-		c := p.take(lead)
+		c := next()
 		if c == nil {
 			return nil
 		}
 		r.seek(c.left.First, c.left.End)
 		err := p.fetch(r, w, buf, c)
-		p.release(c, !lead && err == nil)
+		p.release(c)
 		if err != nil {
 			return err
 		}
 	}
 }
 
-// hire starts helpers. Where they were of no use, that is tried again later and later.
-func (p *parallel) hire() {
-	if p.refused {
-		return
-	}
-	if p.patience > 0 {
-		p.patience--
-		return
-	}
+// hire starts helpers as long as there is work for them.
+func (p *parallel) hire(upTo int) {
 	work := p.spool.Missing(p.claimed(true))
-	for ; p.helping < maxConnections-1 && work > 0; work -= minPart {
+	for ; work > 0 && p.helping < upTo && p.budget > 0 && !p.refused; work -= minPart {
 		h := *p.lead
-		h.ctx, h.client, h.conn, h.skip, h.bounded = p.helpers, p.lead.client.parts, nil, 0, true
+		h.ctx, h.client, h.conn, h.skip, h.bounded, h.floor = p.helpers, p.lead.client.parts, nil, 0, true, p.floor
 		p.helping++
+		p.budget--
 		p.working.Go(func() { p.help(&h) })
 	}
 }
@@ -172,16 +186,29 @@ func (p *parallel) fetch(r *remote, w *spool.Lane, buf []byte, c *claim) error {
 		if err != nil {
 			return err
 		}
-		if full := w.Write(buf[:n], from); full != nil {
-			p.set(func() { p.full, p.over = full, true })
+		if broken := w.Write(buf[:n], from); broken != nil {
+			p.spoil(broken)
 			break
 		}
-		p.set(func() { c.left.First = from + int64(n) })
+		p.set(func() {
+			c.left.First = from + int64(n)
+			r.limit = c.left.End // another one may have taken its half
+		})
 	}
 	if r.bounded {
+		p.earn(r, c)
 		r.hangUp()
 	}
 	return nil
+}
+
+// earn keeps a helper that brings what it was hired for from counting.
+func (p *parallel) earn(r *remote, c *claim) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !c.lost && r.offset == r.limit {
+		p.budget = min(p.budget+1, maxHired)
+	}
 }
 
 func (p *parallel) isOver() bool {

@@ -138,7 +138,7 @@ func TestSlowServerIsAskedForParts(t *testing.T) {
 				}
 			})
 			d, first := begin(t, c, spoolFor(t, g.URL))
-			wait(d.parallel, onlyLead)
+			wait(t, d.parallel, onlyLead)
 			if g.whole != name || g.asked() < 2 {
 				t.Errorf("the first request was by %s, %d followed", g.whole, g.asked())
 			}
@@ -203,9 +203,11 @@ func TestRate(t *testing.T) {
 		enough bool
 	}{
 		{100, 10 * time.Millisecond, true}, // too early to tell
-		{100, 40 * time.Millisecond, false},
-		{100, 10 * time.Millisecond, true},       // counted anew
-		{10 << 20, 100 * time.Millisecond, true}, // 95 MB/s
+		{100, 20 * time.Millisecond, true}, // once is not enough
+		{100, 10 * time.Millisecond, true}, // counted anew
+		{100, 20 * time.Millisecond, false},
+		{10 << 20, 100 * time.Millisecond, true}, // 100 MiB/s
+		{1 << 20, 100 * time.Millisecond, true},
 		{1 << 20, 100 * time.Millisecond, false},
 	} {
 		if r.add(tt.n, tt.waited); r.enough() != tt.enough {
@@ -218,8 +220,19 @@ func TestRate(t *testing.T) {
 func TestHelpersFail(t *testing.T) {
 	other := bytes.ToUpper(large)
 	tests := map[string]func(n int, w http.ResponseWriter, r *http.Request){
-		"refused":      func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
-		"not found":    func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
+		"refused":   func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
+		"not found": func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
+		"expired": func(n int, w http.ResponseWriter, r *http.Request) {
+			if n > 7 {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			serve(w, r, tag, large)
+		},
+		"another version without a word": func(_ int, w http.ResponseWriter, r *http.Request) {
+			r.Header.Del("If-Range")
+			serve(&mute{w}, r, `"v2"`, other)
+		},
 		"hung up":      func(int, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"changed":      func(_ int, w http.ResponseWriter, r *http.Request) { serve(w, r, `"v2"`, other) },
 		"no validator": func(_ int, w http.ResponseWriter, r *http.Request) { serve(w, r, "", other) },
@@ -247,7 +260,7 @@ func TestHelpersFail(t *testing.T) {
 			g := startGate(t, part)
 			c, j := slowClient(t)
 			d, start := begin(t, c, spoolFor(t, g.URL))
-			wait(d.parallel, func(p *parallel) bool { return p.helping == 0 && (p.refused || p.penalty > 0) })
+			wait(t, d.parallel, func(p *parallel) bool { return p.helping == 0 && (p.refused || p.budget < maxHired) })
 			g.open()
 			rest, err := io.ReadAll(d)
 			mustBeLarge(t, append(start, rest...), err, j)
@@ -280,12 +293,24 @@ func begin(t *testing.T, c *Client, req Request) (*Download, []byte) {
 }
 
 // wait returns when a condition holds.
-func wait(p *parallel, reached func(*parallel) bool) {
+func wait(t *testing.T, p *parallel, reached func(*parallel) bool) {
+	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for !reached(p) {
+		if p.ended {
+			t.Fatalf("the connections have ended: %v", p.err)
+		}
 		p.changed.Wait()
 	}
+}
+
+// mute leaves out the validators.
+type mute struct{ http.ResponseWriter }
+
+func (m *mute) WriteHeader(status int) {
+	m.Header().Del("ETag")
+	m.ResponseWriter.WriteHeader(status)
 }
 
 // cutter closes the connection after some bytes.
@@ -305,14 +330,16 @@ func (c *cutter) Write(p []byte) (int, error) {
 }
 
 // onlyLead says that all is there but what the first connection fetches.
-func onlyLead(p *parallel) bool { return len(p.claims) == 1 && p.spool.Gap(p.claimed(true)).Empty() }
+func onlyLead(p *parallel) bool {
+	return len(p.claims) == 1 && p.spool.Gap(p.claimed(true)).Empty() && p.spool.Has(gateAt-1)
+}
 
-// What the first connection has begun is finished by the others.
+// When the others are done, the first connection is lost.
 func TestFirstConnectionIsLost(t *testing.T) {
 	g := startGate(t, goodPart)
 	c, j := slowClient(t)
 	d, start := begin(t, c, spoolFor(t, g.URL))
-	wait(d.parallel, onlyLead)
+	wait(t, d.parallel, onlyLead)
 	g.CloseClientConnections()
 	rest, err := io.ReadAll(d)
 	mustBeLarge(t, append(start, rest...), err, j)
@@ -333,7 +360,7 @@ func TestSpoolWithGaps(t *testing.T) {
 			req := spoolFor(t, g.URL)
 			d, _ := begin(t, c, req)
 			// All but the part of the first connection.
-			wait(d.parallel, onlyLead)
+			wait(t, d.parallel, onlyLead)
 			have := d.Size() - d.spool.Missing(nil)
 			if err := d.Close(); err != nil {
 				t.Fatal(err)
@@ -370,28 +397,121 @@ func scribble(t *testing.T, path string, offset int64) (lost int64) {
 	return 2 << 20 // a record has up to 1 MiB
 }
 
-func TestPartsOnAFullDisk(t *testing.T) {
+// One that brings nothing is given up, and its part is fetched by others.
+func TestHelperHangs(t *testing.T) {
+	g := startGate(t, func(n int, w http.ResponseWriter, r *http.Request) {
+		if n == 1 {
+			w = &hanger{ResponseWriter: w, until: r.Context().Done(), left: 1000}
+		}
+		serve(w, r, tag, large)
+	})
+	c, j := slowClient(t)
+	c.parts.options.StallTimeout = 200 * time.Millisecond
+	d, start := begin(t, c, spoolFor(t, g.URL))
+	wait(t, d.parallel, onlyLead)
+	g.open()
+	rest, err := io.ReadAll(d)
+	mustBeLarge(t, append(start, rest...), err, j)
+	if d.Received() != int64(len(large)) {
+		t.Errorf("received %d bytes", d.Received())
+	}
+	if err := d.Finish(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A trickle is slow compared with the first connection, though it is alive.
+func TestSlowPartIsAStall(t *testing.T) {
+	w := watch{timeout: time.Hour, floor: 1, timer: time.NewTimer(time.Hour)}
+	for _, tt := range []struct {
+		n      int
+		waited time.Duration
+		stalls bool
+	}{{3000, 40 * time.Minute, false}, {700, 0, false}, {100, 40 * time.Minute, false}, {100, 40 * time.Minute, true}} {
+		w.started = time.Now().Add(-tt.waited)
+		if got := w.end(tt.n); got != tt.stalls {
+			t.Errorf("%d more bytes after %s: stalled: %v", tt.n, tt.waited, got)
+		}
+	}
+}
+
+// smallDisk mounts a tmpfs for a spool.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("mounting a tmpfs needs root")
 	}
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=6m"); err != nil {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
 		t.Skipf("cannot mount a tmpfs: %v", err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := unix.Unmount(dir, 0); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return dir
+}
+
+// The disk becomes full while several connections write to it.
+func TestPartsOnAFullDisk(t *testing.T) {
+	dir := smallDisk(t, "30m")
+	hold := make(chan struct{})
+	g := startGate(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		<-hold
+		serve(w, r, tag, large)
+	})
+	c, j := slowClient(t)
+	d, start := begin(t, c, Request{URL: g.URL, Spool: filepath.Join(dir, "spool")})
+	filler := filepath.Join(dir, "filler")
+	if err := os.WriteFile(filler, make([]byte, 30<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	close(hold)
+	g.open()
+	rest, err := io.ReadAll(d)
+	mustBeLarge(t, append(start, rest...), err, j)
+	if err := errors.Join(d.Close(), os.Remove(filler)); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind %v, %v", left, err)
+	}
+	if log := j.String(); strings.Count(log, "cannot be resumed") != 1 || !strings.Contains(log, "no space left") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+// What would fill the disk before the image does comes over one connection.
+func TestNoPartsOnASmallDisk(t *testing.T) {
+	dir := smallDisk(t, "20m")
 	s := faultserver.Start(t)
 	s.Set("/f", largeGood())
 	c, j := slowClient(t)
 	got, _, err := fetch(t, c, Request{URL: s.URL("/f"), Spool: filepath.Join(dir, "spool")})
 	mustBeLarge(t, got, err, j)
-	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("left behind %v, %v", left, err)
+	if n := len(s.Requests("/f")); n != 1 {
+		t.Errorf("%d requests", n)
 	}
-	if log := j.String(); strings.Count(log, "cannot be resumed") != 1 || !strings.Contains(log, "no space left") {
+}
+
+// What cannot be read back comes from the server once more.
+func TestUnreadableSpool(t *testing.T) {
+	g := startGate(t, goodPart)
+	c, j := slowClient(t)
+	req := spoolFor(t, g.URL)
+	d, start := begin(t, c, req)
+	wait(t, d.parallel, onlyLead)
+	if err := os.Truncate(req.Spool, spoolData+100_000); err != nil {
+		t.Fatal(err)
+	}
+	g.open()
+	rest, err := io.ReadAll(d)
+	mustBeLarge(t, append(start, rest...), err, j)
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if log := j.String(); strings.Count(log, "cannot be resumed") != 1 {
 		t.Errorf("log: %s", log)
 	}
 }
@@ -475,7 +595,7 @@ func TestPartsBehindRedirects(t *testing.T) {
 		s.Set("/r", faultserver.Answer{Redirect: g.URL + "/f"}, faultserver.Answer{Redirect: g.URL + "/g"})
 		c, j := slowClient(t)
 		d, start := begin(t, c, spoolFor(t, s.URL("/r")))
-		wait(d.parallel, onlyLead)
+		wait(t, d.parallel, onlyLead)
 		g.open()
 		rest, err := io.ReadAll(d)
 		mustBeLarge(t, append(start, rest...), err, j)
@@ -504,36 +624,94 @@ func TestPartsBehindRedirects(t *testing.T) {
 	})
 }
 
-// Anything may happen to any of the connections, again and again.
+// The place that redirects led to is gone, and they lead to another one by then.
+func TestMirrorDies(t *testing.T) {
+	first, second, redirects := faultserver.Start(t), faultserver.Start(t), faultserver.Start(t)
+	cut := largeGood()
+	cut.Fault, cut.At = faultserver.Cut, 1<<20
+	first.Set("/f", cut, faultserver.Answer{Fault: faultserver.Drop})
+	second.Set("/f", largeGood())
+	redirects.Set("/r", faultserver.Answer{Redirect: first.URL("/f")}, faultserver.Answer{Redirect: second.URL("/f")})
+	c, j := client(t)
+	got, _, err := fetch(t, c, Request{URL: redirects.URL("/r")})
+	mustBeLarge(t, got, err, j)
+}
+
+// dice are thrown by several goroutines.
+type dice struct {
+	mu     sync.Mutex
+	random *rand.Rand
+}
+
+func (d *dice) roll(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.random.IntN(n)
+}
+
+// unreliable serves the large file with every other answer spoilt.
+func unreliable(d *dice) *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch d.roll(8) {
+		case 0:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case 1:
+			panic(http.ErrAbortHandler)
+		case 2, 3:
+			serve(&cutter{ResponseWriter: w, left: 1 + d.roll(3<<20)}, r, tag, large)
+		default:
+			serve(w, r, tag, large)
+		}
+	}))
+}
+
+// Anything may happen to any of the connections, to the process and to its spool, again and again.
 func TestPartsThroughRandomFaults(t *testing.T) {
-	for seed := range uint64(8) {
-		random := rand.New(rand.NewPCG(seed, 0))
-		var mu sync.Mutex
-		roll := func(n int) int {
-			mu.Lock()
-			defer mu.Unlock()
-			return random.IntN(n)
-		}
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch roll(6) {
-			case 0:
-				w.WriteHeader(http.StatusServiceUnavailable)
-			case 1:
-				panic(http.ErrAbortHandler)
-			case 2, 3:
-				serve(&cutter{ResponseWriter: w, left: 1 + roll(3<<20)}, r, tag, large)
-			default:
-				serve(w, r, tag, large)
-			}
-		}))
-		c, j := slowClient(t, func(o *Options) { o.Retries = 50 })
+	for seed := range uint64(6) {
+		d := &dice{random: rand.New(rand.NewPCG(seed, 0))}
+		s := unreliable(d)
 		req := spoolFor(t, s.URL)
-		got, d, err := fetch(t, c, req)
-		mustBeLarge(t, got, err, j)
-		if d.Received() != int64(len(large)) {
-			t.Errorf("seed %d: received %d bytes", seed, d.Received())
+		for range 4 {
+			readSome(t, d, req, int64(d.roll(len(large))))
+			damageSpool(t, d, req.Spool)
 		}
-		c.Close()
+		readSome(t, d, req, int64(len(large)))
 		s.Close()
+	}
+}
+
+// readSome reads the first bytes of the large file and gives up the download.
+func readSome(t *testing.T, d *dice, req Request, n int64) {
+	t.Helper()
+	c, j := slowClient(t, func(o *Options) { o.Retries = 50 })
+	defer c.Close()
+	if d.roll(4) == 0 {
+		c.enough = func(rate) bool { return true }
+	}
+	download, err := c.Open(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(io.LimitReader(download, n))
+	if err := errors.Join(err, download.Close()); err != nil || !bytes.Equal(got, large[:n]) {
+		t.Fatalf("got %d of %d bytes, %v; %s", len(got), n, err, j)
+	}
+}
+
+// damageSpool changes a few bytes of a spool, if there is one.
+func damageSpool(t *testing.T, d *dice, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	for range d.roll(4) {
+		_, writeErr := f.WriteAt([]byte("damage"), int64(d.roll(len(large))))
+		err = errors.Join(err, writeErr)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -38,11 +38,13 @@ type remote struct {
 	final string // URL after redirects
 
 	conn     *connection
-	offset   int64 // of the next byte that is delivered
-	limit    int64 // from here on nothing is wanted; 0 for the end of the file
-	bounded  bool  // ask for no more than what is before limit
-	through  bool  // skip by reading: a new request might find another version
-	skip     int64 // bytes of the connection that were delivered before
+	offset   int64   // of the next byte that is delivered
+	limit    int64   // from here on nothing is wanted; 0 for the end of the file
+	bounded  bool    // ask for no more than what is before limit
+	through  bool    // skip by reading: a new request might be refused, or find another version
+	crowded  bool    // others of ours were there, and may be why a server refuses
+	floor    float64 // what a connection has to bring, in bytes per second
+	skip     int64   // bytes of the connection that were delivered before
 	ended    bool
 	failures int // since the last byte
 	received *atomic.Int64
@@ -84,7 +86,7 @@ func (r *remote) receive(p []byte) (int, error) {
 	}
 	r.offset += int64(n)
 	if n > 0 {
-		r.failures = 0
+		r.failures, r.crowded = 0, false
 		return n, nil // an error comes again
 	}
 	if errors.Is(err, io.EOF) {
@@ -141,15 +143,17 @@ func (r *remote) connect() error {
 }
 
 // attempt sends one request. The rest of a file is asked for where its begin was found: redirects may lead to another
-// server by then, whose copy may have other validators. If it is not to be had there any more, they are asked again.
+// server by then, whose copy may have other validators. If it is not to be had there any more, or not at the first try, they
+// are asked again.
 func (r *remote) attempt() error {
-	if r.found != nil && (r.bounded || r.from() > 0) {
-		err := r.ask(r.found)
-		if _, refused := errors.AsType[*StatusError](err); !refused {
-			return err
-		}
-		r.found = nil
+	if r.found == nil || r.failures > 1 || !r.bounded && r.from() == 0 {
+		return r.ask(r.url)
 	}
+	err := r.ask(r.found)
+	if status, refused := errors.AsType[*StatusError](err); !refused || status.temporary() {
+		return err
+	}
+	r.found = nil
 	return r.ask(r.url)
 }
 
@@ -164,7 +168,7 @@ func (r *remote) ask(where *url.URL) error {
 		req.SetBasicAuth(user.Username(), password)
 	}
 	r.header(req.Header)
-	conn, err := r.client.connect(req)
+	conn, err := r.client.connect(req, r.floor)
 	if err != nil {
 		return err
 	}
@@ -218,7 +222,7 @@ func (r *remote) retry(err error) error {
 	if r.ctx.Err() != nil {
 		return context.Cause(r.ctx)
 	}
-	if !temporary(err, r.answered) {
+	if !r.mayPass(err) {
 		return err
 	}
 	if r.offset > 0 && r.entity.condition() == "" {
@@ -234,6 +238,11 @@ func (r *remote) retry(err error) error {
 	wait := r.wait(err)
 	r.client.logf("Fetching %s: %v; trying again in %s.", redacted(r.url), err, wait.Round(100*time.Millisecond))
 	return r.client.sleep(r.ctx, wait)
+}
+
+// mayPass says whether trying again may help.
+func (r *remote) mayPass(err error) bool {
+	return temporary(err, r.answered) || r.crowded && isStatus(err) && !errors.Is(err, ErrNotFound)
 }
 
 // wait doubles with each failure, by chance up to a half longer or shorter; a server that names a time is heard.

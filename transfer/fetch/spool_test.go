@@ -230,7 +230,7 @@ func truncate(t *testing.T, f *os.File, size int64) {
 	}
 }
 
-// After a damaged frame the spool goes on from there, so that it can be used once more.
+// After a damaged record the spool goes on from there, so that it can be used once more.
 func TestDamagedSpoolIsMended(t *testing.T) {
 	s := faultserver.Start(t)
 	path := begun(t, s, 200_000)

@@ -100,7 +100,7 @@ func (s *File) Lane() *Lane { return &Lane{spool: s} }
 func (l *Lane) Write(p []byte, offset int64) error {
 	for len(p) > 0 {
 		if offset != l.last.end() || l.last.length == maxRecord || l.last.length == 0 {
-			l.last = record{first: offset, slot: l.spool.claim()}
+			l.last = record{first: offset, slot: l.spool.newSlot()}
 		}
 		data := p[:min(int64(len(p)), maxRecord-l.last.length)]
 		if _, err := l.spool.file.WriteAt(data, headerSize+offset); err != nil {
@@ -117,8 +117,8 @@ func (l *Lane) Write(p []byte, offset int64) error {
 	return nil
 }
 
-// claim returns a place for a record.
-func (s *File) claim() int64 {
+// newSlot returns a place for a record.
+func (s *File) newSlot() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slots++

@@ -20,6 +20,9 @@ const (
 	maxSize = 1 << 60
 )
 
+// ErrDamaged is data of an earlier process that is not what that has received.
+var ErrDamaged = errors.New("damaged")
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Name returns the name of the file that keeps what is received from a URL. It begins with ".#", so that nobody takes it
@@ -159,6 +162,15 @@ func (s *File) Gap(claimed Spans) Span {
 // Missing returns how many bytes of the file are neither in the spool nor in claimed, which must not overlap.
 func (s *File) Missing(claimed Spans) int64 { return s.header.Size - s.length() - claimed.Length() }
 
+// Room returns how many bytes the file system has left for this user.
+func (s *File) Room() int64 {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(s.file.Fd()), &st); err != nil {
+		return 0
+	}
+	return int64(st.Bavail) * st.Bsize
+}
+
 // Has says whether the byte at an offset is there.
 func (s *File) Has(offset int64) bool { return s.covered(offset) > offset }
 
@@ -170,8 +182,11 @@ func (s *File) covered(offset int64) int64 {
 
 // Read copies what is there from an offset on, which is nothing if the byte at the offset is not. Offsets must not go
 // back. earlier says that it is from an earlier process: such data is checked first, and where it is damaged it is
-// forgotten and the error says so.
+// forgotten and the error is [ErrDamaged]. After any other error the spool is of no use.
 func (s *File) Read(p []byte, offset int64) (n int, earlier bool, err error) {
+	for len(s.rest) == 0 && len(s.old) > 0 && s.old[0].first < offset {
+		s.old = s.old[1:] // passed by
+	}
 	if len(s.rest) == 0 && len(s.old) > 0 && s.old[0].first == offset {
 		if err := s.check(); err != nil {
 			return 0, false, err
@@ -188,9 +203,9 @@ func (s *File) Read(p []byte, offset int64) (n int, earlier bool, err error) {
 	}
 	n, err = s.file.ReadAt(p[:min(int64(len(p)), end-offset)], headerSize+offset)
 	if err != nil {
-		err = fmt.Errorf("read spool %q: %w", s.path, err)
+		return 0, false, fmt.Errorf("read spool: %w", err)
 	}
-	return n, false, err
+	return n, false, nil
 }
 
 // check reads the next record of an earlier process.
@@ -206,13 +221,16 @@ func (s *File) check() error {
 		s.rest = data
 		return nil
 	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = errors.New("it is damaged")
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read spool: %w", err)
 	}
 	s.mu.Lock()
 	s.have.Remove(r.span())
 	s.mu.Unlock()
-	return errors.Join(fmt.Errorf("read spool %q at offset %d: %w", s.path, r.first, err), s.erase(r))
+	if err := s.erase(r); err != nil {
+		return err
+	}
+	return fmt.Errorf("spool %q is %w at offset %d", s.path, ErrDamaged, r.first)
 }
 
 // Discard removes the file.
