@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -76,37 +75,6 @@ func (c *Client) openRemote(ctx context.Context, u *url.URL, req Request) (*Down
 	return d, nil
 }
 
-// openSpool returns nil where no spool is wanted or to be had.
-func (c *Client) openSpool(req Request) *spool.File {
-	if req.Spool == "" {
-		return nil
-	}
-	s, err := spool.Open(req.Spool, req.URL)
-	if err != nil {
-		c.logf("An interrupted download cannot be resumed: %v.", err)
-		return nil
-	}
-	return s
-}
-
-func startSpool(s *spool.File, e entity) error {
-	about, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("write spool header: %w", err)
-	}
-	return s.Start(e.Size, about)
-}
-
-// suppose takes what a spool has for the begin of the file, until a server tells.
-func (r *remote) suppose(s *spool.File) {
-	e, err := spooledEntity(s.About())
-	if err != nil {
-		return // it is written anew
-	}
-	r.entity, r.known, r.speculative = e, true, true
-	r.offset = s.Gap(nil).First
-}
-
 // Read delivers the next bytes.
 func (d *Download) Read(p []byte) (n int, err error) {
 	if d.err != nil {
@@ -127,30 +95,6 @@ func (d *Download) Read(p []byte) (n int, err error) {
 	}
 	d.err = err
 	return n, err
-}
-
-// readSpool delivers what the spool has, or will have as long as several connections fill it. Where it is damaged it
-// leaves the rest to the server.
-func (d *Download) readSpool(p []byte) (int, error) {
-	for d.parallel == nil || d.parallel.await(d.offset) {
-		n, earlier, err := d.spool.Read(p, d.offset)
-		switch {
-		case errors.Is(err, spool.ErrDamaged):
-			d.source.(*remote).client.logf("%v; fetching that again.", err)
-			d.parallel.wake()
-		case err != nil && d.parallel != nil:
-			d.parallel.spoil(err)
-		case err != nil:
-			d.leaveSpool(err)
-		}
-		if earlier {
-			d.resumed += int64(n)
-		}
-		if n > 0 || d.parallel == nil {
-			return n, nil
-		}
-	}
-	return 0, d.joinConnections()
 }
 
 func (d *Download) readSource(p []byte) (int, error) {
@@ -182,60 +126,6 @@ func (d *Download) failed(err error) error {
 		d.dropSpool(d.spool.Discard())
 	}
 	return fmt.Errorf("fetch %q: %w", url, err)
-}
-
-// splitConnection goes on over several connections where one is slow, and where it is safe: only what a server can
-// resume may be put together of parts, and only if they do not fill the disk before the image does.
-func (d *Download) splitConnection() {
-	if d.spool == nil || d.single {
-		return
-	}
-	r := d.source.(*remote)
-	missing := d.spool.Missing(nil)
-	if missing < worthwhile || r.plain || r.client.enough(d.rate) || d.spool.Room() < 2*missing {
-		return
-	}
-	r.client.logf("One connection brings %s; fetching over up to %d.", d.rate, maxConnections)
-	d.parallel = startParallel(r, d.spool, d.rate)
-	d.rate = rate{}
-}
-
-// joinConnections goes on over one connection, or says why there is no way.
-func (d *Download) joinConnections() error {
-	p := d.parallel
-	p.end()
-	d.parallel = nil
-	d.single = p.refused || p.budget == 0
-	if p.broken != nil {
-		d.leaveSpool(p.broken)
-	}
-	if p.err != nil {
-		return d.failed(p.err)
-	}
-	return nil
-}
-
-// leaveSpool has all that was not delivered come from the server.
-func (d *Download) leaveSpool(err error) {
-	d.spoolFailed(err)
-	d.source.(*remote).seek(d.offset, 0)
-}
-
-// spoolFailed goes on without a spool. What it takes on a full disk is given back to the image.
-func (d *Download) spoolFailed(err error) {
-	r := d.source.(*remote)
-	err = errors.Join(err, d.spool.Discard())
-	d.spool, r.limit = nil, 0
-	r.client.logf("An interrupted download cannot be resumed: %v.", err)
-}
-
-// dropSpool forgets a spool that is of no use; that it cannot be removed is no reason to end the download.
-func (d *Download) dropSpool(err error) {
-	r := d.source.(*remote)
-	d.spool, r.limit = nil, 0
-	if err != nil {
-		r.client.logf("Leaving a useless spool behind: %v.", err)
-	}
 }
 
 // Size returns the length of the whole file in bytes, -1 if the server does not tell.
