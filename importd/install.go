@@ -22,7 +22,7 @@ const soonRepeated = 10 * time.Second
 
 // install proves a download and gives it its names: the pristine one if the
 // download is to be kept, and the local one.
-func (p *pulling) install(ctx context.Context, build *build, proof *evidence, arrived *arrival) error {
+func (p *pulling) install(ctx context.Context, build *build, proof *evidence, arrived *arrival) (err error) {
 	if err := p.prove(proof, arrived); err != nil {
 		return err
 	}

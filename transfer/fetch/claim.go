@@ -3,6 +3,7 @@ package fetch
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"berth/transfer/fetch/spool"
 )
@@ -15,32 +16,57 @@ const (
 
 // claim is a part that one of the connections fetches.
 type claim struct {
-	left  spool.Span // what has not come yet
+	part  spool.Span // what it was at first
+	left  spool.Span // what has not come yet, and nobody has taken away
 	begun bool       // the server has agreed to send it
-	lost  bool       // lead has taken it away
+	lost  bool       // lead has taken all of it
 }
 
 // claimNext gives lead what its connection brings next, or nil if there is nothing to do for it any more. Where others
-// fetch that, lead rests.
+// fetch that, lead rests, as long as they are not slower than it would be.
 func (p *parallel) claimNext() *claim {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.resting = rest{since: time.Now(), brought: p.brought}
+	defer func() { p.resting = rest{} }()
 	for !p.over {
 		// What a helper has no answer for yet is not worth resting.
 		if part := p.spool.Gap(p.claimed(false)); part.First == p.lead.offset && !part.Empty() {
 			part = p.cut(part)
 			p.takeAway(part)
 			c := p.claim(part)
-			p.hire(maxConnections - 1)
+			p.resting = rest{}
+			p.hire()
 			return c
 		}
-		p.hire(maxConnections)
-		if p.helping == 0 {
+		p.hire()
+		if p.helping == 0 || p.spool.Missing(nil) == 0 {
+			break
+		}
+		if p.tooSlow() {
+			p.refused, p.over = true, true
 			break
 		}
 		p.changed.Wait()
 	}
 	return nil
+}
+
+// rest is a time in which lead does nothing.
+type rest struct {
+	since   time.Time
+	brought int64 // by helpers before
+}
+
+// tooSlow compares what helpers have brought while lead rests with what it would have brought.
+func (p *parallel) tooSlow() bool {
+	took := time.Since(p.resting.since)
+	if took < restWindow {
+		return false
+	}
+	brought := p.brought - p.resting.brought
+	p.resting = rest{since: time.Now(), brought: p.brought}
+	return float64(brought) < p.first*took.Seconds()/2
 }
 
 // claimAny gives a helper the first part that nobody fetches, or else the second half of the largest, or nil.
@@ -57,7 +83,7 @@ func (p *parallel) claimAny() *claim {
 }
 
 func (p *parallel) claim(part spool.Span) *claim {
-	c := &claim{left: part}
+	c := &claim{part: part, left: part}
 	p.claims = append(p.claims, c)
 	return c
 }

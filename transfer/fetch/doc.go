@@ -20,7 +20,8 @@
 // Where one connection brings less than 32 MiB/s, more than 8 MiB are missing and there is a spool, others fetch parts of
 // the file into the spool, from which they are read in order; six are at work at most. They speak HTTP/1.1, so that each
 // is a connection of its own, ask for the version of the first response by If-Range, and take no part that does not carry
-// its validator. The first connection is never given up for them. Where they have taken what it would bring next it
-// rests, so that servers which refuse parts, at once or later, or have another version behind another connection, cost
-// time and not the download.
+// its validator. The first connection is not given up for them: where they have taken what it would bring next it rests,
+// and where they fail, or are slower than it was, it is read on, unless the server gives another one in its place. So
+// servers that refuse parts, at once or later, or have another version behind another connection, cost time and not the
+// download. Only one that closes a connection for resting long, and then refuses to go on, loses it.
 package fetch

@@ -22,6 +22,8 @@ const (
 	// was: others can do its work.
 	partStallTimeout = 10 * time.Second
 	slowPart         = 16
+	// restWindow is how long the others may be slower than the first connection was.
+	restWindow = 5 * time.Second
 )
 
 // parallel fills a spool over several connections. The first, lead, is the one that the download began with: it goes on
@@ -35,7 +37,7 @@ type parallel struct {
 	spool *spool.File
 	// origin is the download's own view of the file, which is what lead, the copy of it that works, ends as.
 	origin, lead *remote
-	floor        float64         // what a helper has to bring, in bytes per second
+	first        float64         // what the first connection brought alone, in bytes per second
 	helpers      context.Context // of them all
 	dismiss      context.CancelFunc
 	working      sync.WaitGroup
@@ -44,11 +46,12 @@ type parallel struct {
 	changed sync.Cond // something came, or somebody ended
 	claims  []*claim
 	helping int
-	budget  int  // helpers that may still be hired; one that has brought a part is free
-	refused bool // no more helpers
-	keep    bool // lead's connection is the only way
-	over    bool // everybody is to stop
-	ended   bool // nothing will come any more
+	budget  int   // helpers that may still be hired; one that has brought a part is free
+	brought int64 // bytes, by helpers
+	resting rest  // of lead, zero while it works
+	refused bool  // no more helpers
+	over    bool  // everybody is to stop
+	ended   bool  // nothing will come any more
 
 	// Known once it has ended.
 	err    error // why what is missing will not come
@@ -57,7 +60,7 @@ type parallel struct {
 
 // startParallel begins with the connection of r, which is not to be used before end.
 func startParallel(r *remote, s *spool.File, first rate) *parallel {
-	p := &parallel{spool: s, origin: r, floor: first.perSecond() / slowPart, budget: maxHired}
+	p := &parallel{spool: s, origin: r, first: first.perSecond(), budget: maxHired}
 	p.changed.L = &p.mu
 	p.helpers, p.dismiss = context.WithCancel(r.ctx)
 	lead := *r
@@ -83,10 +86,10 @@ func (p *parallel) await(offset int64) bool {
 	}
 }
 
-// wake makes lead look for work that nobody has told it of.
-func (p *parallel) wake() {
+// lost tells of a stretch that is missing though it was not before.
+func (p *parallel) lost() {
 	if p != nil {
-		p.set(func() {})
+		p.set(p.hire)
 	}
 }
 
@@ -101,7 +104,7 @@ func (p *parallel) end() {
 	p.dismiss()
 	p.working.Wait()
 	r := p.lead
-	r.limit, r.failures, r.through, r.crowded = 0, 0, p.keep, true
+	r.limit, r.failures, r.through, r.crowded = 0, 0, true, true
 	*p.origin = *r
 }
 
@@ -123,14 +126,13 @@ func (p *parallel) help(r *remote) {
 	r.hangUp()
 	p.set(func() {
 		p.helping--
-		status, answered := errors.AsType[*StatusError](err)
 		switch {
-		case err == nil || p.helpers.Err() != nil:
 		case isRefusal(err):
-			p.refused, p.keep, p.over = true, true, true
-		case answered:
-			p.refused, p.keep = true, p.keep || !status.temporary()
+			p.refused, p.over = true, true
+		case isStatus(err):
+			p.refused = true
 		}
+		p.hire()
 	})
 }
 
@@ -151,7 +153,7 @@ func (p *parallel) work(r *remote, next func() *claim) error {
 		if c == nil {
 			return nil
 		}
-		r.seek(c.left.First, c.left.End)
+		r.seek(c.part.First, c.part.End)
 		err := p.fetch(r, w, buf, c)
 		p.release(c)
 		if err != nil {
@@ -161,11 +163,15 @@ func (p *parallel) work(r *remote, next func() *claim) error {
 }
 
 // hire starts helpers as long as there is work for them.
-func (p *parallel) hire(upTo int) {
+func (p *parallel) hire() {
+	most := maxConnections
+	if p.resting == (rest{}) {
+		most-- // lead
+	}
 	work := p.spool.Missing(p.claimed(true))
-	for ; work > 0 && p.helping < upTo && p.budget > 0 && !p.refused; work -= minPart {
-		h := *p.lead
-		h.ctx, h.client, h.conn, h.skip, h.bounded, h.floor = p.helpers, p.lead.client.parts, nil, 0, true, p.floor
+	for ; work > 0 && p.helping < most && p.budget > 0 && !p.refused && !p.over && !p.ended; work -= minPart {
+		h := *p.origin
+		h.ctx, h.client, h.conn, h.skip, h.bounded, h.floor = p.helpers, p.origin.client.parts, nil, 0, true, p.first/slowPart
 		p.helping++
 		p.budget--
 		p.working.Go(func() { p.help(&h) })
@@ -190,23 +196,23 @@ func (p *parallel) fetch(r *remote, w *spool.Lane, buf []byte, c *claim) error {
 			p.spoil(broken)
 			break
 		}
-		p.set(func() {
-			c.left.First = from + int64(n)
-			r.limit = c.left.End // another one may have taken its half
-		})
+		p.set(func() { p.arrived(r, c, int64(n)) })
 	}
 	if r.bounded {
-		p.earn(r, c)
 		r.hangUp()
 	}
 	return nil
 }
 
-// earn keeps a helper that brings what it was hired for from counting.
-func (p *parallel) earn(r *remote, c *claim) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !c.lost && r.offset == r.limit {
+// arrived notes what has come of a part.
+func (p *parallel) arrived(r *remote, c *claim, n int64) {
+	c.left.First += n
+	r.limit = c.left.End // another one may have taken its half
+	if !r.bounded {
+		return // it was lead
+	}
+	p.brought += n
+	if c.left.Empty() {
 		p.budget = min(p.budget+1, maxHired)
 	}
 }

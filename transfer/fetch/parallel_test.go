@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -229,6 +230,19 @@ func TestHelpersFail(t *testing.T) {
 			}
 			serve(w, r, tag, large)
 		},
+		"later too many": func(n int, w http.ResponseWriter, r *http.Request) {
+			if n > 7 {
+				w.WriteHeader(http.StatusTooManyRequests)
+				return
+			}
+			serve(w, r, tag, large)
+		},
+		"later hung up": func(n int, w http.ResponseWriter, r *http.Request) {
+			if n > 7 {
+				panic(http.ErrAbortHandler)
+			}
+			serve(w, r, tag, large)
+		},
 		"another version without a word": func(_ int, w http.ResponseWriter, r *http.Request) {
 			r.Header.Del("If-Range")
 			serve(&mute{w}, r, `"v2"`, other)
@@ -260,12 +274,15 @@ func TestHelpersFail(t *testing.T) {
 			g := startGate(t, part)
 			c, j := slowClient(t)
 			d, start := begin(t, c, spoolFor(t, g.URL))
-			wait(t, d.parallel, func(p *parallel) bool { return p.helping == 0 && (p.refused || p.budget < maxHired) })
+			wait(t, d.parallel, func(p *parallel) bool { return p.ended || p.helping == 0 && (p.refused || p.budget == 0) })
 			g.open()
 			rest, err := io.ReadAll(d)
 			mustBeLarge(t, append(start, rest...), err, j)
 			if g.asked() == 0 || d.Size() != int64(len(large)) {
 				t.Errorf("asked for %d parts, the size is %d", g.asked(), d.Size())
+			}
+			if strings.Count(j.String(), "fetching over up to") != 1 {
+				t.Errorf("tried more than once: %s", j)
 			}
 			if err := d.Finish(); err != nil {
 				t.Error(err)
@@ -348,6 +365,43 @@ func TestFirstConnectionIsLost(t *testing.T) {
 	}
 	if err := d.Finish(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A server that refuses the first connection when that comes back may do so because of the others.
+func TestFirstConnectionIsRefused(t *testing.T) {
+	var refused atomic.Int32
+	g := startGate(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.Header.Get("Range"), "-") && refused.Add(1) <= 2 {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		serve(w, r, tag, large)
+	})
+	c, j := slowClient(t)
+	d, start := begin(t, c, spoolFor(t, g.URL))
+	wait(t, d.parallel, onlyLead)
+	g.CloseClientConnections()
+	rest, err := io.ReadAll(d)
+	mustBeLarge(t, append(start, rest...), err, j)
+	if err := d.Finish(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Helpers that are slower together than one connection was are not worth resting for.
+func TestTooSlow(t *testing.T) {
+	p := &parallel{first: 1000, brought: 5000}
+	for _, tt := range []struct {
+		rested  time.Duration
+		brought int64
+		want    bool
+	}{{time.Second, 0, false}, {time.Hour, 3600 * 600, false}, {time.Hour, 3600 * 400, true}} {
+		p.resting = rest{since: time.Now().Add(-tt.rested), brought: p.brought}
+		p.brought += tt.brought
+		if got := p.tooSlow(); got != tt.want {
+			t.Errorf("%d bytes in %s are too slow: %v", tt.brought, tt.rested, got)
+		}
 	}
 }
 
@@ -505,8 +559,18 @@ func TestUnreadableSpool(t *testing.T) {
 	if err := os.Truncate(req.Spool, spoolData+100_000); err != nil {
 		t.Fatal(err)
 	}
-	g.open()
+	var opened sync.WaitGroup
+	opened.Go(func() {
+		p := d.parallel
+		p.mu.Lock()
+		for p.broken == nil {
+			p.changed.Wait()
+		}
+		p.mu.Unlock()
+		g.open()
+	})
 	rest, err := io.ReadAll(d)
+	opened.Wait()
 	mustBeLarge(t, append(start, rest...), err, j)
 	if err := d.Close(); err != nil {
 		t.Error(err)

@@ -41,7 +41,7 @@ type remote struct {
 	offset   int64   // of the next byte that is delivered
 	limit    int64   // from here on nothing is wanted; 0 for the end of the file
 	bounded  bool    // ask for no more than what is before limit
-	through  bool    // skip by reading: a new request might be refused, or find another version
+	through  bool    // not to give up the connection before there is another one
 	crowded  bool    // others of ours were there, and may be why a server refuses
 	floor    float64 // what a connection has to bring, in bytes per second
 	skip     int64   // bytes of the connection that were delivered before
@@ -267,14 +267,31 @@ func (r *remote) hangUp() {
 
 // seek makes the next bytes those from an offset on. None is delivered from limit on.
 func (r *remote) seek(offset, limit int64) {
-	ahead := offset - r.offset
-	if ahead > 0 && r.through && r.conn != nil {
-		r.skip += ahead
-	} else if ahead != 0 {
-		r.hangUp()
-	}
-	if ahead != 0 {
-		r.offset, r.ended = offset, false
-	}
 	r.limit = limit
+	ahead := offset - r.offset
+	if ahead == 0 || ahead > 0 && r.through && r.conn != nil && r.skipTo(offset) {
+		return
+	}
+	r.hangUp()
+	r.offset, r.ended = offset, false
+}
+
+// skipTo moves on to an offset by a new connection, or by reading on to it where a server does not give one.
+func (r *remote) skipTo(offset int64) bool {
+	if offset == r.entity.Size {
+		return false // nothing more is wanted
+	}
+	other := *r
+	other.conn, other.offset, other.skip = nil, offset, 0
+	if err := other.attempt(); err == nil && other.skip == 0 {
+		r.conn.close()
+		*r = other
+		return true
+	}
+	if other.conn != nil {
+		other.conn.close()
+	}
+	r.skip += offset - r.offset
+	r.offset = offset
+	return true
 }

@@ -47,7 +47,7 @@ func (d *Download) readSpool(p []byte) (int, error) {
 		switch {
 		case errors.Is(err, spool.ErrDamaged):
 			d.source.(*remote).client.logf("%v; fetching that again.", err)
-			d.parallel.wake()
+			d.parallel.lost()
 		case err != nil && d.parallel != nil:
 			d.parallel.spoil(err)
 		case err != nil:
