@@ -40,7 +40,7 @@ func (p *parallel) claimNext() *claim {
 			return c
 		}
 		p.hire()
-		if p.helping == 0 || p.spool.Missing(nil) == 0 {
+		if p.helping == 0 || p.spool.Missing(p.passed) == 0 {
 			break
 		}
 		if p.tooSlow() {
@@ -91,7 +91,7 @@ func (p *parallel) claim(part spool.Span) *claim {
 // cut makes a part of a stretch. Parts become smaller towards the end of the file, so that all connections come to it at
 // about the same time.
 func (p *parallel) cut(from spool.Span) spool.Span {
-	size := p.spool.Missing(p.claimed(true)) / maxConnections
+	size := p.missing() / maxConnections
 	return spool.Span{First: from.First, End: min(from.End, from.First+min(max(size, minPart), maxPart))}
 }
 
@@ -118,8 +118,10 @@ func (p *parallel) halve() *claim {
 	return p.claim(half)
 }
 
-// claimed returns what is being fetched, with or without the parts that servers have not agreed to.
-func (p *parallel) claimed(all bool) (s spool.Spans) {
+// claimed returns what is not to be fetched any more or is being fetched, with or without the parts that servers have not
+// agreed to.
+func (p *parallel) claimed(all bool) spool.Spans {
+	s := slices.Clone(p.passed)
 	for _, c := range p.claims {
 		if all || c.begun {
 			s.Add(c.left)

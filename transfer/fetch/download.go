@@ -23,6 +23,8 @@ type Download struct {
 	lane    *spool.Lane
 	offset  int64 // of the next byte that is delivered
 	resumed int64
+	fetched int64     // over one connection
+	since   time.Time // when that began
 	rate    rate
 	// parallel is several connections at work; single says that there shall not be (again).
 	parallel *parallel
@@ -99,12 +101,16 @@ func (d *Download) Read(p []byte) (n int, err error) {
 
 func (d *Download) readSource(p []byte) (int, error) {
 	if d.spool != nil {
-		d.source.(*remote).seek(d.offset, d.spool.Gap(nil).End)
+		d.source.(*remote).seek(d.offset, d.spool.Gap(d.passed()).End)
 	}
 	started := time.Now()
+	if d.since.IsZero() {
+		d.since = started
+	}
 	n, err := d.source.Read(p)
 	d.rate.add(n, time.Since(started))
-	if d.spool != nil && n > 0 {
+	d.fetched += int64(n)
+	if d.spool != nil && n > 0 && d.worthKeeping() {
 		if err := d.lane.Write(p[:n], d.offset); err != nil {
 			d.spoolFailed(err)
 		}

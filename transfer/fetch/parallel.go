@@ -34,7 +34,8 @@ const (
 // So a server that refuses parts, after a while or at once, or has another version of the file behind another
 // connection, costs time and not the download.
 type parallel struct {
-	spool *spool.File
+	spool  *spool.File
+	passed spool.Spans // what the reader has behind it
 	// origin is the download's own view of the file, which is what lead, the copy of it that works, ends as.
 	origin, lead *remote
 	first        float64         // what the first connection brought alone, in bytes per second
@@ -59,8 +60,8 @@ type parallel struct {
 }
 
 // startParallel begins with the connection of r, which is not to be used before end.
-func startParallel(r *remote, s *spool.File, first rate) *parallel {
-	p := &parallel{spool: s, origin: r, first: first.perSecond(), budget: maxHired}
+func startParallel(r *remote, s *spool.File, passed spool.Spans, first rate) *parallel {
+	p := &parallel{spool: s, passed: passed, origin: r, first: first.perSecond(), budget: maxHired}
 	p.changed.L = &p.mu
 	p.helpers, p.dismiss = context.WithCancel(r.ctx)
 	lead := *r
@@ -168,7 +169,7 @@ func (p *parallel) hire() {
 	if p.resting == (rest{}) {
 		most-- // lead
 	}
-	work := p.spool.Missing(p.claimed(true))
+	work := p.missing()
 	for ; work > 0 && p.helping < most && p.budget > 0 && !p.refused && !p.over && !p.ended; work -= minPart {
 		h := *p.origin
 		h.ctx, h.client, h.conn, h.skip, h.bounded, h.floor = p.helpers, p.origin.client.parts, nil, 0, true, p.first/slowPart
@@ -216,6 +217,9 @@ func (p *parallel) arrived(r *remote, c *claim, n int64) {
 		p.budget = min(p.budget+1, maxHired)
 	}
 }
+
+// missing returns how much is neither there nor being fetched, in bytes.
+func (p *parallel) missing() int64 { return p.spool.Missing(p.claimed(true)) }
 
 func (p *parallel) isOver() bool {
 	p.mu.Lock()

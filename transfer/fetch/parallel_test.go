@@ -434,6 +434,53 @@ func TestSpoolWithGaps(t *testing.T) {
 	}
 }
 
+// What comes faster than a disk is not kept, and not fetched either when others help with the rest.
+func TestSpoolWithoutWhatCameFast(t *testing.T) {
+	whole := text(32 << 20)
+	s := faultserver.Start(t)
+	s.Set("/f", faultserver.Answer{Body: whole, ETag: tag, Ranges: faultserver.RangesOn})
+	c, j := client(t)
+	c.enough = func(rate) bool { return true }
+	req := spoolFor(t, s.URL("/f"))
+	d, err := c.Open(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(n int64) {
+		t.Helper()
+		buf := make([]byte, 64<<10)
+		for end := d.offset + n; d.offset < end; {
+			from := d.offset
+			n, err := d.Read(buf[:min(int64(len(buf)), end-from)])
+			if err != nil || !bytes.Equal(buf[:n], whole[from:d.offset]) {
+				t.Fatalf("%d bytes at %d: %v; %s", n, from, err, j)
+			}
+		}
+	}
+	read(1 << 20)
+	d.since = time.Now().Add(time.Hour) // more than all of it has come already
+	read(19 << 20)
+	fast := d.spool.Missing(nil) - 12<<20
+	if fast <= 3<<20 || fast > 4<<20 { // a read may begin before alwaysKept and end behind it
+		t.Errorf("%d bytes are not kept", fast)
+	}
+	d.since = time.Now().Add(-time.Hour)
+	read(1 << 20)
+	c.enough = func(rate) bool { return false }
+	read(11 << 20)
+	if _, err := d.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || d.Received() != 32<<20 || d.parallel != nil {
+		t.Errorf("at the end: %v; received %d", err, d.Received())
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.enough = func(rate) bool { return true }
+	got, d, err := fetch(t, c, req)
+	if err != nil || !bytes.Equal(got, whole) || d.Received() != fast || d.Resumed() != 32<<20-fast {
+		t.Errorf("got %d bytes, %v; received %d, resumed %d", len(got), err, d.Received(), d.Resumed())
+	}
+}
+
 // scribble damages a spool at an offset of the file, and returns how much that costs at most.
 func scribble(t *testing.T, path string, offset int64) (lost int64) {
 	t.Helper()

@@ -4,9 +4,31 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"berth/transfer/fetch/spool"
 )
+
+const (
+	// alwaysKept is how much of the begin of a file is kept in any case, in bytes.
+	alwaysKept = 16 << 20
+	// fasterThanDisk is what comes again sooner than it is written and read, in bytes per second.
+	fasterThanDisk = 200 << 20
+)
+
+// worthKeeping says whether what comes just now is to be kept for a later attempt. It is not where a download is faster
+// than a disk, all that is done with it included: to write it down would only make it slower.
+func (d *Download) worthKeeping() bool {
+	return d.offset < alwaysKept || float64(d.fetched) < fasterThanDisk*time.Since(d.since).Seconds()
+}
+
+// passed is what was delivered, and is of no interest to this download even where it was not kept.
+func (d *Download) passed() spool.Spans {
+	if d.offset == 0 {
+		return nil
+	}
+	return spool.Spans{{First: 0, End: d.offset}}
+}
 
 // openSpool returns nil where no spool is wanted or to be had.
 func (c *Client) openSpool(req Request) *spool.File {
@@ -70,12 +92,12 @@ func (d *Download) splitConnection() {
 		return
 	}
 	r := d.source.(*remote)
-	missing := d.spool.Missing(nil)
+	missing := r.entity.Size - d.offset
 	if missing < worthwhile || r.plain || r.client.enough(d.rate) || d.spool.Room() < 2*missing {
 		return
 	}
 	r.client.logf("One connection brings %s; fetching over up to %d.", d.rate, maxConnections)
-	d.parallel = startParallel(r, d.spool, d.rate)
+	d.parallel = startParallel(r, d.spool, d.passed(), d.rate)
 	d.rate = rate{}
 }
 
@@ -84,6 +106,7 @@ func (d *Download) joinConnections() error {
 	p := d.parallel
 	p.end()
 	d.parallel = nil
+	d.fetched, d.since = 0, time.Time{}
 	d.single = p.refused || p.budget == 0
 	if p.broken != nil {
 		d.leaveSpool(p.broken)

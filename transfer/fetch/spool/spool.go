@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -159,8 +160,16 @@ func (s *File) Gap(claimed Spans) Span {
 	return gap(s.header.Size, s.have, claimed)
 }
 
-// Missing returns how many bytes of the file are neither in the spool nor in claimed, which must not overlap.
-func (s *File) Missing(claimed Spans) int64 { return s.header.Size - s.length() - claimed.Length() }
+// Missing returns how many bytes of the file are neither in the spool nor in claimed.
+func (s *File) Missing(claimed Spans) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := slices.Clone(s.have)
+	for _, one := range claimed {
+		all.Add(one)
+	}
+	return s.header.Size - all.Length()
+}
 
 // Room returns how many bytes the file system has left for this user.
 func (s *File) Room() int64 {
