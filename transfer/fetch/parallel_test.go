@@ -150,16 +150,12 @@ func TestSlowServerIsAskedForParts(t *testing.T) {
 				}
 			}
 			g.open()
-			rest, err := io.ReadAll(d)
-			mustBeLarge(t, append(first, rest...), err, j)
+			finish(t, d, first, j)
 			if d.Received() != int64(len(large)) || d.Resumed() != 0 || d.Size() != d.Received() {
 				t.Errorf("received %d and resumed %d of %d", d.Received(), d.Resumed(), d.Size())
 			}
 			if log := j.String(); strings.Count(log, "fetching over up to") != 1 {
 				t.Errorf("log: %s", log)
-			}
-			if err := d.Finish(); err != nil {
-				t.Error(err)
 			}
 		})
 	}
@@ -276,16 +272,12 @@ func TestHelpersFail(t *testing.T) {
 			d, start := begin(t, c, spoolFor(t, g.URL))
 			wait(t, d.parallel, func(p *parallel) bool { return p.ended || p.helping == 0 && (p.refused || p.budget == 0) })
 			g.open()
-			rest, err := io.ReadAll(d)
-			mustBeLarge(t, append(start, rest...), err, j)
+			finish(t, d, start, j)
 			if g.asked() == 0 || d.Size() != int64(len(large)) {
 				t.Errorf("asked for %d parts, the size is %d", g.asked(), d.Size())
 			}
 			if strings.Count(j.String(), "fetching over up to") != 1 {
 				t.Errorf("tried more than once: %s", j)
-			}
-			if err := d.Finish(); err != nil {
-				t.Error(err)
 			}
 		})
 	}
@@ -307,6 +299,16 @@ func begin(t *testing.T, c *Client, req Request) (*Download, []byte) {
 		start = append(start, buf[:n]...)
 	}
 	return d, start
+}
+
+// finish reads on after begin to the end of the large file.
+func finish(t *testing.T, d *Download, start []byte, j *journal) {
+	t.Helper()
+	rest, err := io.ReadAll(d)
+	mustBeLarge(t, append(start, rest...), err, j)
+	if err := d.Finish(); err != nil {
+		t.Error(err)
+	}
 }
 
 // wait returns when a condition holds.
@@ -358,13 +360,9 @@ func TestFirstConnectionIsLost(t *testing.T) {
 	d, start := begin(t, c, spoolFor(t, g.URL))
 	wait(t, d.parallel, onlyLead)
 	g.CloseClientConnections()
-	rest, err := io.ReadAll(d)
-	mustBeLarge(t, append(start, rest...), err, j)
+	finish(t, d, start, j)
 	if d.Received() != int64(len(large)) {
 		t.Errorf("received %d bytes", d.Received())
-	}
-	if err := d.Finish(); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -382,11 +380,7 @@ func TestFirstConnectionIsRefused(t *testing.T) {
 	d, start := begin(t, c, spoolFor(t, g.URL))
 	wait(t, d.parallel, onlyLead)
 	g.CloseClientConnections()
-	rest, err := io.ReadAll(d)
-	mustBeLarge(t, append(start, rest...), err, j)
-	if err := d.Finish(); err != nil {
-		t.Error(err)
-	}
+	finish(t, d, start, j)
 }
 
 // Helpers that are slower together than one connection was are not worth resting for.
@@ -511,13 +505,9 @@ func TestHelperHangs(t *testing.T) {
 	d, start := begin(t, c, spoolFor(t, g.URL))
 	wait(t, d.parallel, onlyLead)
 	g.open()
-	rest, err := io.ReadAll(d)
-	mustBeLarge(t, append(start, rest...), err, j)
+	finish(t, d, start, j)
 	if d.Received() != int64(len(large)) {
 		t.Errorf("received %d bytes", d.Received())
-	}
-	if err := d.Finish(); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -708,13 +698,9 @@ func TestPartsBehindRedirects(t *testing.T) {
 		d, start := begin(t, c, spoolFor(t, s.URL("/r")))
 		wait(t, d.parallel, onlyLead)
 		g.open()
-		rest, err := io.ReadAll(d)
-		mustBeLarge(t, append(start, rest...), err, j)
+		finish(t, d, start, j)
 		if d.Received() != int64(len(large)) {
 			t.Errorf("received %d", d.Received())
-		}
-		if err := d.Finish(); err != nil {
-			t.Error(err)
 		}
 	})
 	t.Run("password", func(t *testing.T) {
