@@ -1,32 +1,37 @@
 package transfer
 
 import (
-	"errors"
 	"io"
 	"sync"
+
+	"berth/transfer/disk"
 )
 
 const (
 	aheadChunk  = 512 << 10
 	aheadChunks = 4
+	// aheadZeros is how many zeros are told at least, if more come.
+	aheadZeros = 64 << 20
 )
 
-// filled is what the filling goroutine hands over: bytes, or the end.
+// filled is what the filling goroutine hands over: zeros, bytes after these, and
+// the end after both.
 type filled struct {
-	data []byte
-	err  error
+	zeros int64
+	data  []byte
+	err   error
 }
 
 // Ahead reads from its source on a goroutine of its own, so that decoding goes
 // on while the reader writes what it got.
 type Ahead struct {
-	src     io.Reader
+	src     disk.SparseReader
 	full    chan filled
 	free    chan []byte
 	stop    chan struct{}
 	ended   sync.WaitGroup
-	current filled
-	rest    []byte
+	current filled // but for what was read of it
+	buffer  []byte // that current.data stands in
 	closed  sync.Once
 }
 
@@ -34,7 +39,7 @@ type Ahead struct {
 // used before it returns.
 func NewAhead(src io.Reader) *Ahead {
 	a := &Ahead{
-		src:  src,
+		src:  disk.Sparse(src),
 		full: make(chan filled, aheadChunks),
 		free: make(chan []byte, aheadChunks),
 		stop: make(chan struct{}),
@@ -48,6 +53,7 @@ func NewAhead(src io.Reader) *Ahead {
 
 func (a *Ahead) fill() {
 	defer close(a.full)
+	var zeros int64 // that came after the data of the last one
 	for {
 		var buf []byte
 		select {
@@ -55,71 +61,76 @@ func (a *Ahead) fill() {
 		case <-a.stop:
 			return
 		}
-		n, err := readFull(a.src, buf[:cap(buf)])
-		a.full <- filled{buf[:n], err} // never blocks: as many slots as buffers
-		if err != nil {
+		next := filled{zeros: zeros, data: buf[:0]}
+		zeros = a.readInto(&next)
+		a.full <- next // never blocks: as many slots as buffers
+		if next.err != nil {
 			return
 		}
 	}
 }
 
-// readFull fills buf and returns the error of r as it is: io.ReadFull would hide
-// whether a stream ended or was cut.
-func readFull(r io.Reader, buf []byte) (n int, err error) {
-	for n < len(buf) && err == nil {
-		var m int
-		m, err = r.Read(buf[n:])
-		n += m
+// readInto reads zeros and then data until there are enough of one of them, and
+// returns the zeros that came after the data. It keeps the error as it is:
+// io.ReadFull would hide whether a stream ended or was cut.
+func (a *Ahead) readInto(f *filled) (zeros int64) {
+	for f.err == nil && len(f.data) < cap(f.data) && f.zeros < aheadZeros {
+		var n int
+		n, zeros, f.err = a.src.ReadSparse(f.data[len(f.data):cap(f.data)])
+		f.data = f.data[:len(f.data)+n]
+		if zeros > 0 && len(f.data) > 0 {
+			return zeros
+		}
+		f.zeros += zeros
 	}
-	return n, err
+	return 0
 }
 
 // Read returns what was read ahead, and the error of the source after the last
 // byte.
-func (a *Ahead) Read(p []byte) (int, error) {
-	for len(a.rest) == 0 {
-		if err := a.next(); err != nil {
-			return 0, err
-		}
+func (a *Ahead) Read(p []byte) (n int, err error) {
+	if err := a.await(); err != nil {
+		return 0, err
 	}
-	n := copy(p, a.rest)
-	a.rest = a.rest[n:]
+	if a.current.zeros > 0 {
+		n = int(min(int64(len(p)), a.current.zeros))
+		clear(p[:n])
+		a.current.zeros -= int64(n)
+		return n, nil
+	}
+	n = copy(p, a.current.data)
+	a.current.data = a.current.data[n:]
 	return n, nil
 }
 
-// WriteTo hands the buffers to w without another copy.
-func (a *Ahead) WriteTo(w io.Writer) (total int64, err error) {
-	for {
-		if len(a.rest) > 0 {
-			n, err := w.Write(a.rest)
-			total += int64(n)
-			a.rest = a.rest[n:]
-			if err != nil {
-				return total, err
-			}
-		}
-		if err := a.next(); errors.Is(err, io.EOF) {
-			return total, nil
-		} else if err != nil {
-			return total, err
-		}
+// ReadSparse is Read but for long runs of zeros, whose length it returns instead
+// where the source does.
+func (a *Ahead) ReadSparse(p []byte) (n int, zeros int64, err error) {
+	if err := a.await(); err != nil {
+		return 0, 0, err
 	}
+	if zeros = a.current.zeros; zeros > 0 {
+		a.current.zeros = 0
+		return 0, zeros, nil
+	}
+	n, err = a.Read(p)
+	return n, 0, err
 }
 
-func (a *Ahead) next() error {
-	if a.current.err != nil {
-		return a.current.err
-	}
-	if a.current.data != nil {
-		a.free <- a.current.data
-	}
-	next, ok := <-a.full
-	if !ok {
-		return io.ErrClosedPipe
-	}
-	a.current, a.rest = next, next.data
-	if len(a.rest) == 0 {
-		return next.err
+// await waits until there is something to read.
+func (a *Ahead) await() error {
+	for a.current.zeros == 0 && len(a.current.data) == 0 {
+		if a.current.err != nil {
+			return a.current.err
+		}
+		if a.buffer != nil {
+			a.free <- a.buffer
+		}
+		next, ok := <-a.full
+		if !ok {
+			return io.ErrClosedPipe
+		}
+		a.current, a.buffer = next, next.data
 	}
 	return nil
 }

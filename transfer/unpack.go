@@ -70,7 +70,7 @@ func Tree(dir *os.File, o TreeOptions) Taker {
 // never holds it twice. sizeMax bounds the disk in bytes.
 func Disk(target, scratch *os.File, sizeMax int64) Taker {
 	return func(ctx context.Context, r io.Reader) error {
-		buffered := bufio.NewReaderSize(r, disk.PrefixLen)
+		buffered := peeked{bufio.NewReaderSize(r, disk.PrefixLen), disk.Sparse(r)}
 		prefix, err := buffered.Peek(disk.PrefixLen)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
@@ -84,6 +84,21 @@ func Disk(target, scratch *os.File, sizeMax int64) Taker {
 		}
 		return disk.ConvertQcow2(ctx, scratch, target, disk.Options{SizeMax: sizeMax})
 	}
+}
+
+// peeked is a buffered reader that tells of zeros as the one behind it does.
+type peeked struct {
+	*bufio.Reader
+	behind disk.SparseReader
+}
+
+// ReadSparse empties the buffer first.
+func (p peeked) ReadSparse(b []byte) (n int, zeros int64, err error) {
+	if p.Buffered() == 0 {
+		return p.behind.ReadSparse(b)
+	}
+	n, err = p.Read(b)
+	return n, 0, err
 }
 
 // Plain takes a disk image and writes it to target as it comes, with holes for

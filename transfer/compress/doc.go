@@ -9,6 +9,10 @@
 //
 // gzip is decoded by [berth/transfer/compress/inflate].
 //
+// Of zstd a library decodes the blocks. The zeros of a disk image stand there in
+// thousands of blocks of four bytes; these are read here, and whoever asks by
+// [Reader.ReadSparse] is told of them and never gets them.
+//
 // bzip2 is decoded and encoded on two cores: its blocks can be found without
 // decoding them, and a file may have many streams.
 //

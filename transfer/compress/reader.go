@@ -84,6 +84,27 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, r.err
 }
 
+// sparseBody is a decoder that knows of zeros before it makes them.
+type sparseBody interface {
+	ReadSparse(p []byte) (n int, zeros int64, err error)
+}
+
+// ReadSparse is Read for callers that want to know of long runs of zeros rather
+// than get them. It returns either n bytes in p or how many zeros come next, which
+// are passed over; and like Read an error, but never together with zeros. Short
+// runs, and those in formats that do not tell, come as bytes.
+func (r *Reader) ReadSparse(p []byte) (n int, zeros int64, err error) {
+	body, ok := r.body.(sparseBody)
+	if !ok || r.err != nil {
+		n, err = r.Read(p)
+		return n, 0, err
+	}
+	if n, zeros, err = body.ReadSparse(p); err != nil {
+		r.err = r.judge(err)
+	}
+	return n, zeros, r.err
+}
+
 // WriteTo decodes all that is left to w. An error of w is returned as it is.
 func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
 	if ended(r.err) {

@@ -4,35 +4,90 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/klauspost/compress/zstd"
 )
 
-type zstdReader struct{ frames *zstd.Decoder }
+// zstdReader gives what a decoder makes of the frames, and between that the
+// zeros which the decoder never saw. It relies on a decoder without goroutines:
+// that one asks for the next block only once all of the last one was read, and
+// decodes one block at most in a call. So zeros that were left out during a call
+// belong before what the call gave.
+type zstdReader struct {
+	frames  *zstdFrames
+	decoder *zstd.Decoder
+	zeros   int64  // come next
+	held    []byte // come after the zeros
+	err     error  // comes after that
+}
 
 func newZstdReader(in *bufio.Reader) (*zstdReader, error) {
-	frames, err := zstd.NewReader(in,
+	frames := newZstdFrames(in)
+	decoder, err := zstd.NewReader(frames,
 		zstd.WithDecoderMaxWindow(maxWindow),
-		zstd.WithDecoderLowmem(true))
+		zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderConcurrency(1))
 	if err != nil {
 		return nil, zstdError(err)
 	}
-	return &zstdReader{frames}, nil
+	return &zstdReader{frames: frames, decoder: decoder}, nil
 }
 
 func (z *zstdReader) Read(p []byte) (int, error) {
-	n, err := z.frames.Read(p)
-	return n, zstdError(err)
+	n, zeros, err := z.ReadSparse(p)
+	if zeros == 0 {
+		return n, err
+	}
+	n = int(min(int64(len(p)), zeros))
+	clear(p[:n])
+	z.zeros = zeros - int64(n)
+	return n, nil
 }
 
-func (z *zstdReader) WriteTo(w io.Writer) (int64, error) {
-	n, err := z.frames.WriteTo(w)
-	return n, zstdError(err)
+// ReadSparse is what [Reader.ReadSparse] says.
+func (z *zstdReader) ReadSparse(p []byte) (n int, zeros int64, err error) {
+	if z.zeros == 0 && len(z.held) == 0 && z.err == nil && len(p) > 0 {
+		if n, err = z.decode(p); z.zeros == 0 {
+			z.err = err
+			return n, 0, err
+		}
+		z.held, z.err = append(z.held[:0], p[:n]...), err
+	}
+	switch {
+	case z.zeros > 0:
+		zeros, z.zeros = z.zeros, 0
+		return 0, zeros, nil
+	case len(z.held) > 0:
+		n = copy(p, z.held)
+		z.held = z.held[n:]
+		return n, 0, nil
+	default:
+		return 0, 0, z.err
+	}
+}
+
+// decode reads from the decoder. What is known to be zeros goes to z.zeros, where
+// it comes before the n bytes.
+func (z *zstdReader) decode(p []byte) (n int, err error) {
+	n, err = z.decoder.Read(p)
+	z.zeros = z.frames.left()
+	known, sizeErr := z.frames.decoded(p[:n])
+	if known {
+		z.zeros += int64(n)
+		n = 0
+	}
+	switch {
+	case z.frames.err != nil:
+		return n, z.frames.err
+	case sizeErr != nil:
+		return n, sizeErr
+	default:
+		return n, zstdError(err)
+	}
 }
 
 func (z *zstdReader) Close() error {
-	z.frames.Close()
+	z.decoder.Close()
 	return nil
 }
 

@@ -25,7 +25,8 @@ var zeroBlock [blockSize]byte
 
 // WriteSparse writes all of r to f from its start and returns how much it was. Aligned blocks of zeros become holes, and
 // f ends up exactly as long as r was; what f held before is lost. A limit above zero is the most bytes that r may have:
-// one more is ErrTooLarge. The disk begins to write while r is read.
+// one more is ErrTooLarge. The disk begins to write while r is read. Zeros that r tells of as a SparseReader are
+// never made.
 func WriteSparse(ctx context.Context, f *os.File, r io.Reader, limit int64) (n int64, err error) {
 	return writeSparse(ctx, f, r, limit, startWriteback)
 }
@@ -45,26 +46,25 @@ func writeSparse(
 	if limit <= 0 {
 		limit = math.MaxInt64
 	}
+	source := Sparse(r)
 	buffer := make([]byte, chunkSize)
-	for {
+	for end := false; !end; {
 		if err := ctx.Err(); err != nil {
 			return n, err
 		}
-		got, end, err := fill(r, buffer)
-		if err != nil {
+		var got int
+		var zeros int64
+		if got, zeros, end, err = fill(source, buffer); err != nil {
 			return n, err
 		}
-		if int64(got) > limit-n {
+		if int64(got) > limit-n || zeros > limit-n-int64(got) {
 			return n, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
 		}
 		if err := writeBlocks(f, buffer[:got], n); err != nil {
 			return n, fmt.Errorf("write disk image: %w", err)
 		}
 		written(f, n, int64(got))
-		n += int64(got)
-		if end {
-			break
-		}
+		n += int64(got) + zeros
 	}
 	if err := f.Truncate(n); err != nil {
 		return n, fmt.Errorf("set size of disk image: %w", err)
@@ -72,24 +72,26 @@ func writeSparse(
 	return n, nil
 }
 
-// fill reads until p is full or r has ended. It is not io.ReadFull, whose error for a short end is the very one that a
-// decoder gives for input cut short.
-func fill(r io.Reader, p []byte) (n int, end bool, err error) {
+// fill reads until p is full, zeros follow, or r has ended. It is not io.ReadFull, whose error for a short end is the very
+// one that a decoder gives for input cut short.
+func fill(r SparseReader, p []byte) (n int, zeros int64, end bool, err error) {
 	for idle := 0; n < len(p); idle++ {
-		got, err := r.Read(p[n:])
+		got, zeros, err := r.ReadSparse(p[n:])
 		n += got
 		switch {
-		case err == io.EOF:
-			return n, true, nil
+		case err == io.EOF: //nolint:errorlint // what net/http wraps is a lost connection
+			return n, 0, true, nil
 		case err != nil:
-			return n, false, err
+			return n, 0, false, err
+		case zeros > 0:
+			return n, zeros, false, nil
 		case got > 0:
 			idle = 0
 		case idle == maxIdle:
-			return n, false, io.ErrNoProgress
+			return n, 0, false, io.ErrNoProgress
 		}
 	}
-	return n, false, nil
+	return n, 0, false, nil
 }
 
 // writeBlocks writes data at an offset but for the blocks that are zero, which f must have as holes.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/iotest"
 
@@ -90,6 +91,70 @@ func TestWriteSparse(t *testing.T) {
 			// A filesystem may take a little more for the map of a file.
 			if got := allocated(t, f); got > test.most+64<<10 {
 				t.Errorf("takes %d bytes, not %d", got, test.most)
+			}
+		})
+	}
+}
+
+// telling tells of some of its zeros instead of giving them.
+type telling struct {
+	pieces []any // []byte, or int: so many zeros
+}
+
+func (r *telling) ReadSparse(p []byte) (n int, zeros int64, err error) {
+	if len(r.pieces) == 0 {
+		return 0, 0, io.EOF
+	}
+	switch piece := r.pieces[0].(type) {
+	case int:
+		zeros = int64(piece)
+	case []byte:
+		if n = copy(p, piece); n < len(piece) {
+			r.pieces[0] = piece[n:]
+			return n, 0, nil
+		}
+	}
+	r.pieces = r.pieces[1:]
+	return n, zeros, nil
+}
+
+func (r *telling) Read([]byte) (int, error) {
+	return 0, errors.New("asked for zeros that it can tell of")
+}
+
+func TestWriteSparseOfZerosTold(t *testing.T) {
+	for name, pieces := range map[string][]any{
+		"none":      {noise(1, 70_000)},
+		"only":      {5 << 20},
+		"first":     {5000, noise(1, 70_000)},
+		"last":      {noise(1, 70_000), 3 << 20},
+		"odd":       {noise(1, 4097), 4095, noise(2, 1<<20+3), 9 << 20, noise(3, 17), 1, noise(4, 2<<20), make([]byte, 1<<20), 5},
+		"in a row":  {noise(1, 10), 4096, 5000, 1, noise(2, 10)},
+		"one block": {noise(1, 100), 200, noise(2, 100)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var want []byte
+			for _, piece := range pieces {
+				switch piece := piece.(type) {
+				case int:
+					want = append(want, make([]byte, piece)...)
+				case []byte:
+					want = append(want, piece...)
+				}
+			}
+			f := newFile(t, filepath.Join(t.TempDir(), "disk"))
+			_, err := f.Write(noise(9, 10<<20))
+			must(t, err)
+			n, err := disk.WriteSparse(t.Context(), f, &telling{slices.Clone(pieces)}, int64(len(want)))
+			must(t, err)
+			got, err := os.ReadFile(f.Name())
+			must(t, err)
+			if n != int64(len(want)) || !bytes.Equal(got, want) {
+				t.Errorf("wrote %d of %d bytes, or others", n, len(want))
+			}
+			_, err = disk.WriteSparse(t.Context(), f, &telling{slices.Clone(pieces)}, int64(len(want)-1))
+			if !errors.Is(err, disk.ErrTooLarge) {
+				t.Errorf("one byte more than allowed: %v", err)
 			}
 		})
 	}

@@ -19,7 +19,7 @@ func Write(ctx context.Context, w io.Writer, r io.Reader, limit int64) (n int64,
 			return n, err
 		}
 		var got int
-		if got, end, err = fill(r, buffer); err != nil {
+		if got, _, end, err = fill(plain{r}, buffer); err != nil {
 			return n, err
 		}
 		if int64(got) > limit-n {
