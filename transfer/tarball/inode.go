@@ -57,7 +57,22 @@ func (x *extractor) regular(name string, h *pax.Header, m metadata) (err error) 
 	if err := x.copyContent(fd, h); err != nil {
 		return err
 	}
-	return x.apply(fd, &m)
+	if err := x.apply(fd, &m); err != nil {
+		return err
+	}
+	startWriteback(fd, h.Size)
+	return nil
+}
+
+// writebackSize is from where on a file is not better off written to the disk together with its neighbours.
+const writebackSize = 64 << 10
+
+// startWriteback has the kernel begin to write a file of such a size to the disk, so that the sync of the whole tree
+// finds less left to do. Whether it does is of no matter before that sync.
+func startWriteback(fd int, size int64) {
+	if size >= writebackSize {
+		_ = unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+	}
 }
 
 // createFile makes a new regular file, in place of what has the name.
