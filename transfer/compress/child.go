@@ -88,6 +88,9 @@ func startReader(ctx context.Context, cmd *exec.Cmd, said *message, in io.Reader
 	err = cmd.Start()
 	_, _ = stdin.Close(), stdout.Close() // the child has its own
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
 		return nil, errors.Join(fmt.Errorf("start %s: %w: %w", cmd.Path, errChild, err), write.Close(), out.Close())
 	}
 	c := &childReader{cmd: cmd, said: said, out: out, judge: judge, pace: newPace(sizeOf(out)), ctxErr: func() error { return context.Cause(ctx) }}

@@ -19,7 +19,11 @@ import (
 func fakeXZ(t *testing.T, version, script string) compress.Tools {
 	t.Helper()
 	dir := t.TempDir()
-	text := "#!/bin/sh\nif [ \"$2\" = --version ]; then echo XZ_VERSION=" + version + "; exit; fi\n" + script + "\n"
+	answer := "exit 1"
+	if version != "" {
+		answer = "echo XZ_VERSION=" + version + "; exit"
+	}
+	text := "#!/bin/sh\nif [ \"$2\" = --version ]; then " + answer + "; fi\n" + script + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "xz"), []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +40,16 @@ func openFiles(t *testing.T) int {
 }
 
 func TestReaderReportsHowChildEnded(t *testing.T) {
-	stream := by("xz", "-0", "-c")(t, payload(3<<20))
+	for kind, args := range map[string][]string{
+		"whole":     {"-0", "-T1", "-c"},
+		"in pieces": {"-0", "-T2", "--block-size=1048576", "-c"},
+	} {
+		stream := by("xz", args...)(t, payload(3<<20))
+		t.Run(kind, func(t *testing.T) { testHowChildEnded(t, stream) })
+	}
+}
+
+func testHowChildEnded(t *testing.T, stream []byte) {
 	for name, test := range map[string]struct{ script, want string }{
 		"message and status": {"echo broken heart >&2; exit 3", "broken heart (exit status 3)"},
 		"status alone":       {"exit 4", "exit status 4"},
@@ -61,14 +74,12 @@ func TestReaderReportsHowChildEnded(t *testing.T) {
 	}
 }
 
-// Old versions know no options for threads; an xz that does not tell its
-// version, such as that of busybox, is not used.
-func TestReaderSuitsVersionOfXZ(t *testing.T) {
+// An xz that does not tell its version, such as that of busybox, is not used.
+func TestReaderWantsVersionOfXZ(t *testing.T) {
 	data := payload(100_000)
 	stream := by("xz", "-c")(t, data)
 	for name, test := range map[string]struct{ version, script string }{
-		"old":     {"50020052", "case \"$*\" in *mt*|*threads*) exit 9;; esac; exec /usr/bin/xz \"$@\""},
-		"new":     {"50040022", "case \"$*\" in *mt-dec*) exec /usr/bin/xz \"$@\";; esac; exit 9"},
+		"known":   {"50040022", "exec /usr/bin/xz \"$@\""},
 		"unknown": {"", "exit 9"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,12 +148,45 @@ func TestReaderClosesWhileChildWaitsForData(t *testing.T) {
 	}
 }
 
+// A program that neither reads nor writes is ended.
+func TestReaderEndsHungChild(t *testing.T) {
+	tools := fakeXZ(t, "50040022", "exec sleep 1000")
+	for kind, args := range map[string][]string{
+		"whole":     {"-0", "-T1", "-c"},
+		"in pieces": {"-0", "-T2", "--block-size=1048576", "-c"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			stream := by("xz", args...)(t, payload(30<<20))
+			d, err := tools.NewReader(t.Context(), bytes.NewReader(stream))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			if d, err = tools.NewReader(ctx, bytes.NewReader(stream)); err != nil {
+				t.Fatal(err)
+			}
+			cause := errors.New("given up")
+			cancel(cause)
+			if _, err := d.Read(make([]byte, 1)); !errors.Is(err, cause) {
+				t.Errorf("got %v", err)
+			}
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // A child that fails is reported even while the source has nothing to give.
 func TestReaderReportsDeadChildAtOnce(t *testing.T) {
 	tools := fakeXZ(t, "50040022", "exit 5")
+	stream := by("xz", "-T2", "-c")(t, payload(100_000))
 	src, feed := io.Pipe()
 	defer feed.Close()
-	go func() { _, _ = feed.Write([]byte("\xfd7zXZ\x00")) }()
+	go func() { _, _ = feed.Write(stream[:100]) }()
 	d, err := tools.NewReader(t.Context(), src)
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,8 @@
 // [Reader.ReadSparse] is told of them and never gets them.
 //
 // bzip2 is decoded and encoded on two cores: its blocks can be found without
-// decoding them, and a file may have many streams.
+// decoding them, and a file may have many streams. So are xz files whose blocks
+// tell their size, as those of `xz -T0`, and of xz 5.6 and later, do.
 //
 // xz decodes, and xz and bzip2 encode, several times faster in the host's own
 // programs than in Go, so these run as children where they are installed; see

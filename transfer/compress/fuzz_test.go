@@ -24,6 +24,9 @@ func FuzzNewReader(f *testing.F) {
 	}
 	f.Add([]byte("BZh91AY&SY\x19\x31\x65\x3d\x00\x00\x00\x81\x00\x02\x44\xa0\x00\x21\x9a\x68\x33\x4d\x07\x33\x8b\xb9\x22\x9c\x28\x48\x0c\x98\xb2\x9e\x80"))
 	f.Add([]byte(skippableFrame))
+	f.Add(by("xz", "-0", "-T2", "-c")(f, payload(300)))
+	f.Add(by("xz", "-0", "-T2", "--block-size=100", "-c")(f, payload(300)))
+	f.Add(parts(by("xz", "-0", "-T2", "-c"), 0, 0, 0, 0)(f, payload(300)))
 	host := compress.HostTools()
 	const most = 1 << 20
 	f.Fuzz(func(t *testing.T, in []byte) {

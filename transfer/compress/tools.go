@@ -14,18 +14,7 @@ type Tools struct {
 	// for, best first. $PATH plays no role: whoever sets it would choose what
 	// reads foreign bytes.
 	Dirs []string
-	// XZMemory is how many bytes xz may take to decode blocks in parallel; it
-	// goes on with fewer threads, and in the end with one and about 13 MiB, when
-	// that is too little. Blocks of 24 MiB, those of `xz -T0`, are decoded in
-	// two threads from 64 MiB on (70 MiB in memory). 0 stands for
-	// [DefaultXZMemory].
-	XZMemory uint64
 }
-
-// DefaultXZMemory lets xz(1) and the process that reads from it stay well within
-// 64 MiB together. From 32 MiB to 60 MiB, xz 5.4 takes blocks of 24 MiB with one
-// thread of its parallel decoder, which costs that much and is no faster.
-const DefaultXZMemory = 24 << 20
 
 // HostTools are the programs that the distribution installed.
 func HostTools() Tools { return Tools{Dirs: []string{"/usr/bin", "/bin"}} }

@@ -75,7 +75,7 @@ func (t Tools) NewWriter(ctx context.Context, w io.Writer, f Format) (io.WriteCl
 
 func (t Tools) newXZWriter(ctx context.Context, w io.Writer) (io.WriteCloser, error) {
 	path := t.find("xz")
-	if xzVersion(ctx, path) == 0 {
+	if !isXZ(ctx, path) {
 		z, err := xz.WriterConfig{DictCap: xzWindowSize}.NewWriter(w)
 		if err != nil {
 			return nil, fmt.Errorf("set up xz: %w", err)

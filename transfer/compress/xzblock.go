@@ -23,81 +23,92 @@ const (
 	xzUnknownSize     = ^uint64(0)
 )
 
-// xzBlock decodes one block.
-type xzBlock struct {
-	in           *counter
-	data         *lzma.Reader2
-	check        hash.Hash // nil: none
-	littleEndian bool      // how the check is stored
-	headerSize   uint64
-	start        uint64 // of the compressed data
-	compressed   uint64 // promised, or xzUnknownSize
-	promised     uint64 // uncompressed size, or xzUnknownSize
-	uncompressed uint64 // so far
-	unpadded     uint64 // size for the index, set at the end
+// xzBlockHeader is what a block begins with.
+type xzBlockHeader struct {
+	raw        []byte
+	compressed uint64 // promised size, or xzUnknownSize
+	promised   uint64 // uncompressed size, or xzUnknownSize
+	filters    error  // why they are not understood here
+	window     int
 }
 
-// newXZBlock reads a block header whose first byte is size.
-func newXZBlock(in *counter, size byte, flags [2]byte) (*xzBlock, error) {
-	b := &xzBlock{in: in, headerSize: (uint64(size) + 1) * 4}
-	var err error
-	if b.check, b.littleEndian, err = xzCheck(flags[1]); err != nil {
-		return nil, err
-	}
-	header := make([]byte, b.headerSize)
-	header[0] = size
-	if _, err := io.ReadFull(in, header[1:]); err != nil {
+// readXZBlockHeader reads a block header whose first byte is size.
+func readXZBlockHeader(in io.Reader, size byte) (*xzBlockHeader, error) {
+	h := &xzBlockHeader{raw: make([]byte, (int(size)+1)*4)}
+	h.raw[0] = size
+	if _, err := io.ReadFull(in, h.raw[1:]); err != nil {
 		return nil, unexpected(err)
 	}
-	body, sum := header[:len(header)-4], header[len(header)-4:]
+	body, sum := h.raw[:len(h.raw)-4], h.raw[len(h.raw)-4:]
 	if crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(sum) {
 		return nil, fmt.Errorf("%w: checksum of a block header", ErrCorrupt)
 	}
-	window, err := b.parseHeader(body[1], bytes.NewReader(body[2:]))
+	err := h.parse(body[1], bytes.NewReader(body[2:]))
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = fmt.Errorf("%w: block header too short", ErrCorrupt)
 	}
-	if err != nil {
-		return nil, err
-	}
-	b.start = in.n
-	if b.data, err = (lzma.Reader2Config{DictCap: window}).NewReader2(in); err != nil {
-		return nil, err
-	}
-	return b, nil
+	return h, err
 }
 
-// parseHeader returns the size of the window.
-func (b *xzBlock) parseHeader(flags byte, body *bytes.Reader) (window int, err error) {
+func (h *xzBlockHeader) parse(flags byte, body *bytes.Reader) (err error) {
 	if flags&xzReservedFlags != 0 {
-		return 0, fmt.Errorf("%w: xz block flags %#x", ErrUnsupported, flags)
+		return fmt.Errorf("%w: xz block flags %#x", ErrUnsupported, flags)
 	}
-	b.compressed, b.promised = xzUnknownSize, xzUnknownSize
+	h.compressed, h.promised = xzUnknownSize, xzUnknownSize
 	if flags&xzHasCompressed != 0 {
-		if b.compressed, err = readVarint(body); err != nil {
-			return 0, err
+		if h.compressed, err = readVarint(body); err != nil {
+			return err
 		}
 	}
 	if flags&xzHasUncompressed != 0 {
-		if b.promised, err = readVarint(body); err != nil {
-			return 0, err
+		if h.promised, err = readVarint(body); err != nil {
+			return err
 		}
 	}
 	filter, err := readVarint(body)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if filter != xzFilterLZMA2 || flags&3 != 0 {
-		return 0, fmt.Errorf("%w: xz filters other than LZMA2 (the first is %#x); xz(1) can decode them", ErrUnsupported, filter)
+		h.filters = fmt.Errorf("%w: xz filters other than LZMA2 (the first is %#x); xz(1) can decode them", ErrUnsupported, filter)
+		return nil
 	}
 	var properties [2]byte // their size, 1, and the size of the window
 	if _, err := io.ReadFull(body, properties[:]); err != nil {
-		return 0, unexpected(err)
+		return unexpected(err)
 	}
-	if window, err = xzWindow(properties); err != nil {
-		return 0, err
+	if h.window, err = xzWindow(properties); err != nil {
+		return err
 	}
-	return window, readZeros(body, uint64(body.Len()))
+	return readZeros(body, uint64(body.Len()))
+}
+
+// xzBlock decodes one block.
+type xzBlock struct {
+	in           *counter
+	header       *xzBlockHeader
+	data         *lzma.Reader2
+	check        hash.Hash // nil: none
+	littleEndian bool      // how the check is stored
+	start        uint64    // of the compressed data
+	uncompressed uint64    // so far
+	unpadded     uint64    // size for the index, set at the end
+}
+
+// newXZBlock decodes the block that a header was read of.
+func newXZBlock(in *counter, h *xzBlockHeader, flags [2]byte) (*xzBlock, error) {
+	if h.filters != nil {
+		return nil, h.filters
+	}
+	b := &xzBlock{in: in, header: h, start: in.n}
+	var err error
+	if b.check, b.littleEndian, err = xzCheck(flags[1]); err != nil {
+		return nil, err
+	}
+	if b.data, err = (lzma.Reader2Config{DictCap: h.window}).NewReader2(in); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // xzWindow decodes the properties of an LZMA2 filter, section 5.3.1.
@@ -130,9 +141,9 @@ func (b *xzBlock) Read(p []byte) (int, error) {
 // end reads padding and check, and compares the sizes with the header.
 func (b *xzBlock) end() error {
 	compressed := b.in.n - b.start
-	b.unpadded = b.headerSize + compressed
-	if b.compressed != xzUnknownSize && b.compressed != compressed ||
-		b.promised != xzUnknownSize && b.promised != b.uncompressed {
+	b.unpadded = uint64(len(b.header.raw)) + compressed
+	if h := b.header; h.compressed != xzUnknownSize && h.compressed != compressed ||
+		h.promised != xzUnknownSize && h.promised != b.uncompressed {
 		return fmt.Errorf("%w: a block has another size than its header says", ErrCorrupt)
 	}
 	if err := readZeros(b.in, padding(compressed)); err != nil {

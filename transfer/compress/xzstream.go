@@ -58,23 +58,30 @@ func (x *xzStreams) Read(p []byte) (int, error) {
 	}
 }
 
-// advance goes to the next block, over the end of one stream and the beginning
-// of another. io.EOF is the end of the last stream.
+// advance begins to decode the next block. io.EOF is the end of the last stream.
 func (x *xzStreams) advance() error {
+	header, err := x.next()
+	if header == nil || err != nil {
+		return err
+	}
+	x.block, err = newXZBlock(x.in, header, x.flags)
+	return err
+}
+
+// next reads the header of the next block, or returns nil where a stream ends or
+// begins. io.EOF is the end of the last stream.
+func (x *xzStreams) next() (*xzBlockHeader, error) {
 	if !x.begun {
-		if err := x.beginStream(); err != nil {
-			return err
-		}
+		return nil, x.beginStream()
 	}
 	size, err := x.in.ReadByte()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if size == 0 {
-		return x.endStream()
+		return nil, x.endStream()
 	}
-	x.block, err = newXZBlock(x.in, size, x.flags)
-	return err
+	return readXZBlockHeader(x.in, size)
 }
 
 func (x *xzStreams) beginStream() error {

@@ -1,0 +1,241 @@
+package compress
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+)
+
+const (
+	// xzPieceSize is how much a piece decodes to at least, in bytes: the start of a
+	// program is little against that.
+	xzPieceSize = 8 << 20
+	// xzPieceWindow is the biggest window of blocks that are decoded side by side,
+	// as each takes one.
+	xzPieceWindow = 8 << 20
+	// xzPieceBlocks bounds the index of a piece.
+	xzPieceBlocks = 1024
+)
+
+// xzCutter makes pieces of .xz files. It reads what stands between the blocks, and
+// so finds out whether they are those that the index has.
+type xzCutter struct {
+	*xzPieces
+	start   startXZ
+	streams *xzStreams
+
+	piece *xzPiece // under way, or nil
+	unit  []byte   // of its input, not yet given
+	size  uint64   // what its blocks decode to
+	index []byte   // its records
+	count uint64   // of these
+}
+
+// run makes all pieces and returns what comes after them: a reader, or an error
+// which is [io.EOF] at the end of the file.
+func (c *xzCutter) run() (rest io.ReadCloser, err error) {
+	defer c.drop()
+	for {
+		header, err := c.streams.next()
+		if header == nil || err != nil || !header.fits() || c.size >= xzPieceSize || c.count == xzPieceBlocks {
+			if err := c.finish(); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case err != nil:
+			return nil, err
+		case header == nil:
+			continue // a stream begins or ends
+		case !header.fits():
+			return c.leave(header)
+		}
+		if err := c.block(header); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// fits says whether a block can be decoded beside others.
+func (h *xzBlockHeader) fits() bool {
+	return h.compressed != xzUnknownSize && h.promised != xzUnknownSize && h.filters == nil && h.window <= xzPieceWindow
+}
+
+// leave returns a reader of all that is left, from a block on whose header was
+// read.
+func (c *xzCutter) leave(h *xzBlockHeader) (io.ReadCloser, error) {
+	if c.streams.blocks.count == 0 {
+		head := append(xzStreamHeader(c.streams.flags), h.raw...)
+		child, err := c.start(io.MultiReader(bytes.NewReader(head), c.streams.in.in))
+		if err != nil {
+			return nil, err
+		}
+		return child, nil
+	}
+	block, err := newXZBlock(c.streams.in, h, c.streams.flags)
+	if err != nil {
+		return nil, err
+	}
+	c.streams.block = block
+	return io.NopCloser(c.streams), nil
+}
+
+// block adds a block to the piece.
+func (c *xzCutter) block(h *xzBlockHeader) error {
+	check, _, err := xzCheck(c.streams.flags[1])
+	if err != nil {
+		return err
+	}
+	if c.piece == nil {
+		if err := c.begin(); err != nil {
+			return err
+		}
+	}
+	unpadded := uint64(len(h.raw)) + h.compressed
+	rest := h.compressed + padding(h.compressed)
+	if check != nil {
+		unpadded += uint64(check.Size())
+		rest += uint64(check.Size())
+	}
+	if err := c.give(h.raw); err != nil {
+		return err
+	}
+	if err := c.pass(rest); err != nil {
+		return err
+	}
+	c.streams.blocks.add(unpadded, h.promised)
+	c.index = binary.AppendUvarint(binary.AppendUvarint(c.index, unpadded), h.promised)
+	c.count++
+	c.size += h.promised
+	return nil
+}
+
+// begin starts a program for the next piece, once one of those before has ended.
+func (c *xzCutter) begin() (err error) {
+	select {
+	case c.slots <- struct{}{}:
+	case <-c.quit:
+		return ErrClosed
+	}
+	p := &xzPiece{input: make(chan []byte, xzFed), held: make(chan []byte, xzHeld), front: make(chan struct{})}
+	if p.child, err = c.start(&xzInput{units: p.input, free: c.fed}); err != nil {
+		return err
+	}
+	c.running.Go(func() { c.fill(p) })
+	c.order <- p // never blocks: it has room for all slots
+	c.piece, c.size, c.count, c.index = p, 0, 0, c.index[:0]
+	return c.give(xzStreamHeader(c.streams.flags))
+}
+
+// finish ends the piece as a file ends.
+func (c *xzCutter) finish() error {
+	if c.piece == nil {
+		return nil
+	}
+	index := append(binary.AppendUvarint([]byte{0}, c.count), c.index...)
+	index = append(index, make([]byte, padding(uint64(len(index))))...)
+	index = binary.LittleEndian.AppendUint32(index, crc32.ChecksumIEEE(index))
+	if err := c.give(index); err != nil {
+		return err
+	}
+	if err := c.give(xzStreamFooter(c.streams.flags, len(index))); err != nil {
+		return err
+	}
+	c.drop()
+	return nil
+}
+
+// drop ends the input of the piece, whole or not.
+func (c *xzCutter) drop() {
+	if c.piece == nil {
+		return
+	}
+	if len(c.unit) > 0 {
+		c.piece.input <- c.unit // never blocks: it has room for all
+	}
+	close(c.piece.input)
+	c.piece, c.unit, c.size, c.count = nil, nil, 0, 0
+}
+
+// give adds bytes to the input of the piece.
+func (c *xzCutter) give(p []byte) error {
+	for len(p) > 0 {
+		if err := c.room(); err != nil {
+			return err
+		}
+		n := copy(c.unit[len(c.unit):cap(c.unit)], p)
+		c.unit, p = c.unit[:len(c.unit)+n], p[n:]
+	}
+	return nil
+}
+
+// pass adds the next n bytes of the file to the input of the piece.
+func (c *xzCutter) pass(n uint64) error {
+	for n > 0 {
+		if err := c.room(); err != nil {
+			return err
+		}
+		free := c.unit[len(c.unit):cap(c.unit)]
+		got, err := c.streams.in.Read(free[:min(uint64(len(free)), n)])
+		c.unit, n = c.unit[:len(c.unit)+got], n-uint64(got)
+		if err != nil && n > 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// room makes room in c.unit.
+func (c *xzCutter) room() error {
+	if c.unit != nil && len(c.unit) < cap(c.unit) {
+		return nil
+	}
+	if c.unit != nil {
+		c.piece.input <- c.unit // never blocks: it has room for all
+		c.unit = nil
+	}
+	select {
+	case unit := <-c.fed:
+		if unit == nil {
+			unit = make([]byte, xzUnit)
+		}
+		c.unit = unit[:0]
+		return nil
+	case <-c.quit:
+		return ErrClosed
+	}
+}
+
+// xzStreamHeader makes what section 2.1.1 describes.
+func xzStreamHeader(flags [2]byte) []byte {
+	head := append([]byte(xzMagic), flags[:]...)
+	return binary.LittleEndian.AppendUint32(head, crc32.ChecksumIEEE(flags[:]))
+}
+
+// xzStreamFooter makes what section 2.1.2 describes.
+func xzStreamFooter(flags [2]byte, index int) []byte {
+	sizeAndFlags := binary.LittleEndian.AppendUint32(nil, uint32(index/4-1))
+	sizeAndFlags = append(sizeAndFlags, flags[:]...)
+	foot := binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE(sizeAndFlags))
+	return append(append(foot, sizeAndFlags...), xzFooterMagic...)
+}
+
+// xzCanBeCut says whether the first block of a file is one that is decoded beside
+// others.
+func xzCanBeCut(peek func(int) ([]byte, error)) bool {
+	head, err := peek(xzHeaderLen + 1)
+	if err != nil {
+		return false
+	}
+	size := head[xzHeaderLen]
+	if size == 0 {
+		return false // no block
+	}
+	head, err = peek(xzHeaderLen + (int(size)+1)*4)
+	if err != nil {
+		return false
+	}
+	h, err := readXZBlockHeader(bytes.NewReader(head[xzHeaderLen+1:]), size)
+	return err == nil && h.fits()
+}
