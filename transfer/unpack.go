@@ -86,7 +86,8 @@ func Disk(target, scratch *os.File, sizeMax int64) Taker {
 	}
 }
 
-// peeked is a buffered reader that tells of zeros as the one behind it does.
+// peeked is a buffered reader that tells of zeros as the one behind it does, which
+// must give its error again if it is asked again.
 type peeked struct {
 	*bufio.Reader
 	behind disk.SparseReader

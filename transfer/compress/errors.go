@@ -7,8 +7,8 @@ var (
 	// cannot be decoded or encoded here. The text names what is missing.
 	ErrUnsupported = errors.New("not supported")
 	// ErrTrailingData is returned when something other than permitted padding
-	// follows the end of the compressed data. xz(1) cannot tell it from damage and
-	// returns ErrCorrupt instead.
+	// follows the end of the compressed data. xz(1) cannot tell it from damage:
+	// where it decodes a file in one, it is ErrCorrupt instead.
 	ErrTrailingData = errors.New("data after the end of the compressed stream")
 	// ErrCorrupt is returned for compressed data that contradicts its format or
 	// its checksums.

@@ -74,7 +74,7 @@ func (r *Reader) Format() Format { return r.format }
 // Read returns decoded bytes. [io.EOF] means that the whole stream was decoded
 // and passed its checks.
 func (r *Reader) Read(p []byte) (int, error) {
-	if r.err != nil {
+	if r.err != nil || len(p) == 0 {
 		return 0, r.err
 	}
 	n, err := r.body.Read(p)
@@ -139,6 +139,7 @@ func (r *Reader) Close() error {
 		return nil
 	}
 	r.err = ErrClosed
+	r.source.closed.Store(true)
 	if err := r.body.Close(); err != nil {
 		return fmt.Errorf("close %s decoder: %w", r.format, err)
 	}
@@ -171,13 +172,18 @@ func ended(err error) bool {
 	return err == io.EOF //nolint:errorlint // only the bare value is the end
 }
 
-// source remembers the error of a reader, which decoders replace by their own.
+// source remembers the error of a reader, which decoders replace by their own, and
+// ends when the Reader is closed, for those that read ahead.
 type source struct {
-	r   io.Reader
-	err atomic.Pointer[error]
+	r      io.Reader
+	err    atomic.Pointer[error]
+	closed atomic.Bool
 }
 
 func (s *source) Read(p []byte) (int, error) {
+	if s.closed.Load() {
+		return 0, ErrClosed
+	}
 	n, err := s.r.Read(p)
 	if err != nil && err != io.EOF {
 		s.err.CompareAndSwap(nil, &err)

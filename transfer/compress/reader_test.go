@@ -258,6 +258,9 @@ func TestReaderClosesEarly(t *testing.T) {
 				if _, err := io.ReadFull(d, make([]byte, 10)); err != nil {
 					t.Error(err)
 				}
+				if n, err := d.Read(nil); n != 0 || err != nil {
+					t.Errorf("read of nothing: %d, %v", n, err)
+				}
 				if err := d.Close(); err != nil {
 					t.Error(err)
 				}

@@ -19,6 +19,9 @@ const xzMagic = "\xfd7zXZ\x00"
 func (t Tools) newXZReader(ctx context.Context, in *bufio.Reader) (io.ReadCloser, error) {
 	path := t.find("xz")
 	if !isXZ(ctx, path) {
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, fmt.Errorf("ask %s for its version: %w: %w", path, errChild, cause)
+		}
 		return io.NopCloser(newXZStreams(in)), nil
 	}
 	start := func(in io.Reader) (*childReader, error) {
@@ -26,8 +29,8 @@ func (t Tools) newXZReader(ctx context.Context, in *bufio.Reader) (io.ReadCloser
 			"--memlimit-decompress="+strconv.Itoa(xzMemory))
 		return startReader(ctx, cmd, said, in, xzError)
 	}
-	if runtime.GOMAXPROCS(0) >= xzSide && xzCanBeCut(in.Peek) {
-		return newXZPieces(in, start), nil
+	if runtime.GOMAXPROCS(0) >= xzSide {
+		return newXZPieces(ctx, in, start), nil
 	}
 	return start(in)
 }

@@ -25,11 +25,14 @@ type xzCutter struct {
 	start   startXZ
 	streams *xzStreams
 
-	piece *xzPiece // under way, or nil
-	unit  []byte   // of its input, not yet given
-	size  uint64   // what its blocks decode to
-	index []byte   // its records
-	count uint64   // of these
+	pieces int      // so far
+	piece  *xzPiece // under way, or nil
+	unit   []byte   // of its input, not yet given
+	size   uint64   // what its blocks decode to
+	blocks int      // in it
+	stream bool     // within a stream of it
+	index  []byte   // of that stream: its records
+	count  uint64   // of these
 }
 
 // run makes all pieces and returns what comes after them: a reader, or an error
@@ -38,17 +41,21 @@ func (c *xzCutter) run() (rest io.ReadCloser, err error) {
 	defer c.drop()
 	for {
 		header, err := c.streams.next()
-		if header == nil || err != nil || !header.fits() || c.size >= xzPieceSize || c.count == xzPieceBlocks {
+		if header == nil && err == nil { // a stream begins or ends
+			if err := c.endStream(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil || !c.takes(header) {
 			if err := c.finish(); err != nil {
 				return nil, err
 			}
 		}
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, err
-		case header == nil:
-			continue // a stream begins or ends
-		case !header.fits():
+		}
+		if !c.cuts(header) {
 			return c.leave(header)
 		}
 		if err := c.block(header); err != nil {
@@ -57,15 +64,28 @@ func (c *xzCutter) run() (rest io.ReadCloser, err error) {
 	}
 }
 
-// fits says whether a block can be decoded beside others.
-func (h *xzBlockHeader) fits() bool {
-	return h.compressed != xzUnknownSize && h.promised != xzUnknownSize && h.filters == nil && h.window <= xzPieceWindow
+// cuts says whether a block is one for a piece. The first of a file must be one that
+// is decoded beside others: else there is no use in pieces.
+func (c *xzCutter) cuts(h *xzBlockHeader) bool {
+	return h.compressed != xzUnknownSize && h.promised != xzUnknownSize && (c.pieces > 0 || !h.heavy())
 }
+
+// takes says whether the block may be in the piece under way.
+func (c *xzCutter) takes(h *xzBlockHeader) bool {
+	return c.piece == nil || c.cuts(h) && c.size < xzPieceSize && c.blocks < xzPieceBlocks &&
+		h.heavy() == (c.piece.slots > 1)
+}
+
+// heavy says that a block may need more memory than can be had twice.
+func (h *xzBlockHeader) heavy() bool { return h.filters != nil || h.window > xzPieceWindow }
 
 // leave returns a reader of all that is left, from a block on whose header was
 // read.
 func (c *xzCutter) leave(h *xzBlockHeader) (io.ReadCloser, error) {
 	if c.streams.blocks.count == 0 {
+		if err := c.take(xzSide); err != nil {
+			return nil, err
+		}
 		head := append(xzStreamHeader(c.streams.flags), h.raw...)
 		child, err := c.start(io.MultiReader(bytes.NewReader(head), c.streams.in.in))
 		if err != nil {
@@ -88,9 +108,15 @@ func (c *xzCutter) block(h *xzBlockHeader) error {
 		return err
 	}
 	if c.piece == nil {
-		if err := c.begin(); err != nil {
+		if err := c.begin(h.heavy()); err != nil {
 			return err
 		}
+	}
+	if !c.stream {
+		if err := c.give(xzStreamHeader(c.streams.flags)); err != nil {
+			return err
+		}
+		c.stream = true
 	}
 	unpadded := uint64(len(h.raw)) + h.compressed
 	rest := h.compressed + padding(h.compressed)
@@ -107,39 +133,63 @@ func (c *xzCutter) block(h *xzBlockHeader) error {
 	c.streams.blocks.add(unpadded, h.promised)
 	c.index = binary.AppendUvarint(binary.AppendUvarint(c.index, unpadded), h.promised)
 	c.count++
+	c.blocks++
 	c.size += h.promised
 	return nil
 }
 
-// begin starts a program for the next piece, once one of those before has ended.
-func (c *xzCutter) begin() (err error) {
-	select {
-	case c.slots <- struct{}{}:
-	case <-c.quit:
-		return ErrClosed
+// take waits until n more programs may run.
+func (c *xzCutter) take(n int) error {
+	for range n {
+		select {
+		case c.slots <- struct{}{}:
+		case <-c.quit:
+			return ErrClosed
+		}
 	}
-	p := &xzPiece{input: make(chan []byte, xzFed), held: make(chan []byte, xzHeld), front: make(chan struct{})}
+	return nil
+}
+
+// begin starts a program for the next piece, beside another or alone.
+func (c *xzCutter) begin(alone bool) (err error) {
+	p := &xzPiece{input: make(chan []byte, xzFed), held: make(chan []byte, xzHeld), front: make(chan struct{}), slots: 1}
+	if alone {
+		p.slots = xzSide
+	}
+	if err := c.take(p.slots); err != nil {
+		return err
+	}
 	if p.child, err = c.start(&xzInput{units: p.input, free: c.fed}); err != nil {
 		return err
 	}
 	c.running.Go(func() { c.fill(p) })
 	c.order <- p // never blocks: it has room for all slots
-	c.piece, c.size, c.count, c.index = p, 0, 0, c.index[:0]
-	return c.give(xzStreamHeader(c.streams.flags))
+	c.pieces++
+	c.piece, c.size, c.blocks, c.stream = p, 0, 0, false
+	return nil
 }
 
-// finish ends the piece as a file ends.
-func (c *xzCutter) finish() error {
-	if c.piece == nil {
+// endStream ends the stream in the piece, as a file ends.
+func (c *xzCutter) endStream() error {
+	if !c.stream {
 		return nil
 	}
 	index := append(binary.AppendUvarint([]byte{0}, c.count), c.index...)
 	index = append(index, make([]byte, padding(uint64(len(index))))...)
 	index = binary.LittleEndian.AppendUint32(index, crc32.ChecksumIEEE(index))
-	if err := c.give(index); err != nil {
+	c.stream, c.count, c.index = false, 0, c.index[:0]
+	if err := c.give(append(index, xzStreamFooter(c.streams.flags, len(index))...)); err != nil {
 		return err
 	}
-	if err := c.give(xzStreamFooter(c.streams.flags, len(index))); err != nil {
+	if c.streams.in.in.Buffered() == 0 {
+		c.hand() // it may be long until there is more, if there is
+	}
+	return nil
+}
+
+// finish ends the piece.
+func (c *xzCutter) finish() error {
+	if err := c.endStream(); err != nil {
 		return err
 	}
 	c.drop()
@@ -151,11 +201,17 @@ func (c *xzCutter) drop() {
 	if c.piece == nil {
 		return
 	}
-	if len(c.unit) > 0 {
-		c.piece.input <- c.unit // never blocks: it has room for all
+	if c.unit != nil {
+		c.hand()
 	}
 	close(c.piece.input)
-	c.piece, c.unit, c.size, c.count = nil, nil, 0, 0
+	c.piece, c.stream = nil, false
+}
+
+// hand gives the unit to the program.
+func (c *xzCutter) hand() {
+	c.piece.input <- c.unit // never blocks: it has room for all
+	c.unit = nil
 }
 
 // give adds bytes to the input of the piece.
@@ -192,8 +248,7 @@ func (c *xzCutter) room() error {
 		return nil
 	}
 	if c.unit != nil {
-		c.piece.input <- c.unit // never blocks: it has room for all
-		c.unit = nil
+		c.hand()
 	}
 	select {
 	case unit := <-c.fed:
@@ -219,23 +274,4 @@ func xzStreamFooter(flags [2]byte, index int) []byte {
 	sizeAndFlags = append(sizeAndFlags, flags[:]...)
 	foot := binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE(sizeAndFlags))
 	return append(append(foot, sizeAndFlags...), xzFooterMagic...)
-}
-
-// xzCanBeCut says whether the first block of a file is one that is decoded beside
-// others.
-func xzCanBeCut(peek func(int) ([]byte, error)) bool {
-	head, err := peek(xzHeaderLen + 1)
-	if err != nil {
-		return false
-	}
-	size := head[xzHeaderLen]
-	if size == 0 {
-		return false // no block
-	}
-	head, err = peek(xzHeaderLen + (int(size)+1)*4)
-	if err != nil {
-		return false
-	}
-	h, err := readXZBlockHeader(bytes.NewReader(head[xzHeaderLen+1:]), size)
-	return err == nil && h.fits()
 }

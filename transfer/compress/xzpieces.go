@@ -2,6 +2,8 @@ package compress
 
 import (
 	"bufio"
+	"context"
+	"fmt"
 	"io"
 	"sync"
 )
@@ -23,6 +25,8 @@ const (
 // can be found without decoding them. Some of them together, with a header and an
 // index of their own, make a piece: a file for a program, which verifies its
 // checksums. What cannot be cut in this way is decoded in one.
+//
+// A program gets its input in units, so it may lack up to one of what was read.
 type xzPieces struct {
 	order   chan *xzPiece // as in the file; closed after the last
 	slots   chan struct{}
@@ -30,6 +34,7 @@ type xzPieces struct {
 	free    chan []byte // that can be filled with output
 	quit    chan struct{}
 	running sync.WaitGroup
+	ctx     context.Context //nolint:containedctx // that of the programs
 
 	rest io.ReadCloser // comes after the pieces, or nil; set before order is closed
 	err  error         // comes after that; set before order is closed
@@ -42,8 +47,9 @@ type xzPieces struct {
 // startXZ starts a program on an .xz file.
 type startXZ func(in io.Reader) (*childReader, error)
 
-func newXZPieces(in *bufio.Reader, start startXZ) *xzPieces {
+func newXZPieces(ctx context.Context, in *bufio.Reader, start startXZ) *xzPieces {
 	r := &xzPieces{
+		ctx:   ctx,
 		order: make(chan *xzPiece, xzSide),
 		slots: make(chan struct{}, xzSide),
 		fed:   units(xzFed),
@@ -70,15 +76,12 @@ func units(n int) chan []byte {
 func (r *xzPieces) Read(p []byte) (int, error) {
 	for len(r.left) == 0 {
 		if r.front == nil {
-			piece, more := <-r.order
-			switch {
-			case more:
-				r.front = piece
-				close(piece.front)
-			case r.rest != nil:
-				return r.rest.Read(p)
-			default:
-				return 0, r.err
+			more, err := r.advance()
+			if err != nil {
+				return 0, err
+			}
+			if !more {
+				return r.readRest(p)
 			}
 		}
 		if r.hold(<-r.front.held) {
@@ -97,6 +100,27 @@ func (r *xzPieces) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// advance makes the next piece the front, if there is one.
+func (r *xzPieces) advance() (bool, error) {
+	select {
+	case piece, more := <-r.order:
+		if more {
+			r.front = piece
+			close(piece.front)
+		}
+		return more, nil
+	case <-r.ctx.Done():
+		return false, fmt.Errorf("wait for the next blocks: %w: %w", errChild, context.Cause(r.ctx))
+	}
+}
+
+func (r *xzPieces) readRest(p []byte) (int, error) {
+	if r.rest == nil {
+		return 0, r.err
+	}
+	return r.rest.Read(p)
+}
+
 // hold takes the next unit to read from, if there is one, in exchange for the last.
 func (r *xzPieces) hold(unit []byte) bool {
 	if r.unit != nil {
@@ -108,8 +132,10 @@ func (r *xzPieces) hold(unit []byte) bool {
 
 func (r *xzPieces) endPiece() error {
 	err := r.front.close()
+	for range r.front.slots {
+		<-r.slots
+	}
 	r.front = nil
-	<-r.slots
 	return err
 }
 
@@ -135,6 +161,7 @@ type xzPiece struct {
 	input chan []byte   // for the child; closed after the last
 	held  chan []byte   // of its output; closed when no more is held
 	front chan struct{} // closed when the rest is read from the child
+	slots int           // that it takes
 	err   error         // of a read before held was closed
 }
 

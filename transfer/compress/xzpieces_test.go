@@ -58,6 +58,18 @@ func TestXZPieces(t *testing.T) {
 			return append(by("xz", "-0", "-T2", "--block-size=9437184", "-c")(t, data[:n]),
 				by("xz", "--x86", "--lzma2=preset=0", "-T2", "--block-size=9437184", "-c")(t, data[n:])...)
 		},
+		"another filter in the stream": func(t testing.TB, data []byte) []byte {
+			n, m := 15<<20, 20<<20
+			sized := by("xz", "-0", "-T2", "--block-size=33554432", "-c")
+			other := by("xz", "--x86", "--lzma2=preset=0", "-T2", "--block-size=33554432", "-c")
+			return joinBlocks(t, sized(t, data[:n]), other(t, data[n:m]), sized(t, data[m:]))
+		},
+		"a large window in the stream": func(t testing.TB, data []byte) []byte {
+			n, m := 15<<20, 20<<20
+			sized := by("xz", "-0", "-T2", "--block-size=33554432", "-c")
+			other := by("xz", "--lzma2=preset=0,dict=32MiB", "-T2", "--block-size=33554432", "-c")
+			return joinBlocks(t, sized(t, data[:n]), other(t, data[n:m]), other(t, data[m:]))
+		},
 		"blocks of unknown size": func(t testing.TB, data []byte) []byte {
 			n, m := 26<<20, 27<<20
 			sized := by("xz", "-0", "-T2", "--block-size=33554432", "-c")
@@ -72,6 +84,105 @@ func TestXZPieces(t *testing.T) {
 				t.Errorf("%d bytes of %d, or others, and error %v", len(got), len(data), err)
 			}
 		})
+	}
+}
+
+// Streams do not take a program each: some of them make a piece together.
+func TestXZPiecesOfManyStreams(t *testing.T) {
+	needPieces(t)
+	count := filepath.Join(t.TempDir(), "count")
+	tools := fakeXZ(t, "50040022", "echo >> "+count+"; exec /usr/bin/xz \"$@\"")
+	stream := bytes.Repeat(by("xz", "-0", "-T2", "-c")(t, []byte("x")), 3000)
+	got, _, err := decode(t, tools, bytes.NewReader(stream))
+	if err != nil || !bytes.Equal(got, bytes.Repeat([]byte("x"), 3000)) {
+		t.Errorf("%d bytes and error %v", len(got), err)
+	}
+	if starts, err := os.ReadFile(count); err != nil || len(starts) != 3 {
+		t.Errorf("%d programs were started, %v", len(starts), err)
+	}
+}
+
+// endless gives a file, and then one piece again and again.
+type endless struct {
+	file, left, again []byte
+	given             chan struct{} // gets something with each read after the file
+}
+
+func (e *endless) Read(p []byte) (n int, err error) {
+	if len(e.file) > 0 {
+		n = copy(p, e.file)
+		e.file = e.file[n:]
+		return n, nil
+	}
+	select {
+	case e.given <- struct{}{}:
+	default:
+	}
+	if len(e.left) == 0 {
+		e.left = e.again
+	}
+	n = copy(p, e.left)
+	e.left = e.left[n:]
+	return n, nil
+}
+
+// Close does not wait for more than one read, whatever else there is to come.
+func TestXZPiecesCloseBeforeTheEnd(t *testing.T) {
+	needPieces(t)
+	file := by("xz", "-0", "-T2", "-c")(t, payload(100_000))
+	for name, src := range map[string]*endless{
+		"padding":       {file: file, again: make([]byte, 4096)},
+		"empty streams": {file: file, again: by("xz", "-0", "-c")(t, nil)},
+		"within a unit": {file: file[:len(file)/2], again: []byte("x")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src.given = make(chan struct{}, 1)
+			d, err := compress.HostTools().NewReader(t.Context(), src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-src.given
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The end of the context is heard of between blocks too, and before the first.
+func TestXZPiecesEndWithContext(t *testing.T) {
+	needPieces(t)
+	cause := errors.New("given up")
+	file := by("xz", "-0", "-T2", "-c")(t, payload(100_000))
+	for _, n := range []int{6, 20, len(file)} {
+		src, feed := io.Pipe()
+		fed := make(chan struct{})
+		go func() {
+			defer close(fed)
+			_, _ = feed.Write(file[:n])
+		}()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		d, err := compress.HostTools().NewReader(ctx, src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == len(file) { // programs hold some output back
+			if _, err := io.CopyN(io.Discard, d, 90_000); err != nil {
+				t.Error(err)
+			}
+		}
+		<-fed
+		cancel(cause)
+		if _, err := io.Copy(io.Discard, d); !errors.Is(err, cause) {
+			t.Errorf("after %d bytes: got %v", n, err)
+		}
+		_ = feed.Close()
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		if d, err := compress.HostTools().NewReader(ctx, bytes.NewReader(file)); !errors.Is(err, cause) {
+			t.Errorf("after the end of the context: %v, %v", d, err)
+		}
 	}
 }
 

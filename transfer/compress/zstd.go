@@ -11,8 +11,8 @@ import (
 // zstdReader gives what a decoder makes of the frames, and between that the
 // zeros which the decoder never saw. It relies on a decoder without goroutines:
 // that one asks for the next block only once all of the last one was read, and
-// decodes one block at most in a call. So zeros that were left out during a call
-// belong before what the call gave.
+// decodes no more blocks in a call once one gave anything. So zeros that were left
+// out during a call belong before what the call gave.
 type zstdReader struct {
 	frames  *zstdFrames
 	decoder *zstd.Decoder
@@ -32,6 +32,10 @@ func newZstdReader(in *bufio.Reader) (*zstdReader, error) {
 	}
 	return &zstdReader{frames: frames, decoder: decoder}, nil
 }
+
+// zstdTold is how many zeros are told at least. Fewer come as bytes: to be told of
+// each few is more work, for all behind this, than to have them.
+const zstdTold = 64 << 10
 
 func (z *zstdReader) Read(p []byte) (int, error) {
 	n, zeros, err := z.ReadSparse(p)
@@ -54,9 +58,14 @@ func (z *zstdReader) ReadSparse(p []byte) (n int, zeros int64, err error) {
 		z.held, z.err = append(z.held[:0], p[:n]...), err
 	}
 	switch {
-	case z.zeros > 0:
+	case z.zeros >= zstdTold:
 		zeros, z.zeros = z.zeros, 0
 		return 0, zeros, nil
+	case z.zeros > 0:
+		n = int(min(int64(len(p)), z.zeros))
+		clear(p[:n])
+		z.zeros -= int64(n)
+		return n, 0, nil
 	case len(z.held) > 0:
 		n = copy(p, z.held)
 		z.held = z.held[n:]
@@ -72,7 +81,7 @@ func (z *zstdReader) decode(p []byte) (n int, err error) {
 	n, err = z.decoder.Read(p)
 	z.zeros = z.frames.left()
 	known, sizeErr := z.frames.decoded(p[:n])
-	if known {
+	if known && z.zeros+int64(n) >= zstdTold {
 		z.zeros += int64(n)
 		n = 0
 	}

@@ -34,7 +34,9 @@ const zstdLongest = 1 << 30
 // Since the decoder does not see all of a frame, size and checksum of the
 // content are taken from the frame and compared here.
 //
-// What is not understood goes to the decoder as it is, for it to find the error.
+// What is not understood goes to the decoder as it is, for it to find the error: it
+// is a frame that the decoder refuses, or within one an end or a type of block that
+// it refuses.
 type zstdFrames struct {
 	in *bufio.Reader
 
@@ -190,8 +192,11 @@ func (f *zstdFrames) blanks(size int, last bool) error {
 	full := f.zeros >= f.frame.window
 	f.zeros += uint64(size)
 	if full && !last && f.out < zstdLongest {
+		if err := f.count(zstdZeros[:size]); err != nil {
+			return err
+		}
 		f.out += int64(size)
-		return f.count(zstdZeros[:size])
+		return nil
 	}
 	header := uint32(size)<<3 | zstdRawBlock<<1
 	if last {

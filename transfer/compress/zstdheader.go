@@ -18,11 +18,15 @@ const (
 	zstdChecked  = 1 << 2
 )
 
+// zstdUnknown is the size of a content whose size is not known. Decoders take it for
+// that in a header too.
+const zstdUnknown = math.MaxUint64
+
 // zstdHeader is the header of a frame.
 type zstdHeader struct {
 	length  int // of the header
 	window  uint64
-	content uint64 // what the frame becomes; the greatest number if that is not known
+	content uint64 // what the frame becomes, or zstdUnknown
 	sized   bool   // content is known
 	checked bool   // a checksum follows the frame
 	// rewritten frames go to the decoder without size and checksum. A frame that
@@ -57,13 +61,14 @@ func parseZstdHeader(data []byte) (h zstdHeader, ok bool) {
 		return h, false
 	}
 	h.length += idLen + sizeLen
-	h.content, h.sized = math.MaxUint64, sizeLen > 0
-	if h.sized {
+	h.content = zstdUnknown
+	if sizeLen > 0 {
 		h.content = zstdInt(fields[idLen : idLen+sizeLen])
 	}
 	if sizeLen == 2 {
 		h.content += 256
 	}
+	h.sized = h.content != zstdUnknown
 	return h, h.window <= maxWindow
 }
 

@@ -63,7 +63,9 @@ func writeSparse(
 		if err := writeBlocks(f, buffer[:got], n); err != nil {
 			return n, fmt.Errorf("write disk image: %w", err)
 		}
-		written(f, n, int64(got))
+		if got > 0 {
+			written(f, n, int64(got))
+		}
 		n += int64(got) + zeros
 	}
 	if err := f.Truncate(n); err != nil {
@@ -80,7 +82,7 @@ func fill(r SparseReader, p []byte) (n int, zeros int64, end bool, err error) {
 		n += got
 		switch {
 		case err == io.EOF: //nolint:errorlint // what net/http wraps is a lost connection
-			return n, 0, true, nil
+			return n, zeros, true, nil
 		case err != nil:
 			return n, 0, false, err
 		case zeros > 0:
