@@ -70,10 +70,11 @@ func (c *xzCutter) cuts(h *xzBlockHeader) bool {
 	return h.compressed != xzUnknownSize && h.promised != xzUnknownSize && (c.pieces > 0 || !h.heavy())
 }
 
-// takes says whether the block may be in the piece under way.
+// takes says whether the block may be in the piece under way. Others may be where a
+// heavy one is, so that whoever makes them in turn does not get a program for each.
 func (c *xzCutter) takes(h *xzBlockHeader) bool {
 	return c.piece == nil || c.cuts(h) && c.size < xzPieceSize && c.blocks < xzPieceBlocks &&
-		h.heavy() == (c.piece.slots > 1)
+		(c.piece.slots > 1 || !h.heavy())
 }
 
 // heavy says that a block may need more memory than can be had twice.

@@ -87,18 +87,34 @@ func TestXZPieces(t *testing.T) {
 	}
 }
 
-// Streams do not take a program each: some of them make a piece together.
+// Small streams, and small blocks, do not take a program each.
 func TestXZPiecesOfManyStreams(t *testing.T) {
 	needPieces(t)
 	count := filepath.Join(t.TempDir(), "count")
 	tools := fakeXZ(t, "50040022", "echo >> "+count+"; exec /usr/bin/xz \"$@\"")
-	stream := bytes.Repeat(by("xz", "-0", "-T2", "-c")(t, []byte("x")), 3000)
-	got, _, err := decode(t, tools, bytes.NewReader(stream))
-	if err != nil || !bytes.Equal(got, bytes.Repeat([]byte("x"), 3000)) {
-		t.Errorf("%d bytes and error %v", len(got), err)
-	}
-	if starts, err := os.ReadFile(count); err != nil || len(starts) != 3 {
-		t.Errorf("%d programs were started, %v", len(starts), err)
+	one := by("xz", "-0", "-T2", "-c")(t, []byte("x"))
+	heavy := by("xz", "--lzma2=preset=0,dict=32MiB", "-T2", "-c")(t, []byte("x"))
+	for name, test := range map[string]struct {
+		stream       []byte
+		blocks, most int
+	}{
+		"streams":         {bytes.Repeat(one, 3000), 3000, 3},
+		"blocks":          {joinBlocks(t, slices.Repeat([][]byte{one}, 100)...), 100, 1},
+		"unlike in turn":  {joinBlocks(t, slices.Repeat([][]byte{one, heavy}, 50)...), 100, 2},
+		"streams in turn": {bytes.Repeat(slices.Concat(one, heavy), 1000), 2000, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(count, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, _, err := decode(t, tools, bytes.NewReader(test.stream))
+			if err != nil || !bytes.Equal(got, bytes.Repeat([]byte("x"), test.blocks)) {
+				t.Errorf("%d bytes and error %v", len(got), err)
+			}
+			if starts, err := os.ReadFile(count); err != nil || len(starts) == 0 || len(starts) > test.most {
+				t.Errorf("%d programs were started, %v", len(starts), err)
+			}
+		})
 	}
 }
 
