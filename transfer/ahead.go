@@ -125,6 +125,7 @@ func (a *Ahead) await() error {
 		}
 		if a.buffer != nil {
 			a.free <- a.buffer
+			a.buffer = nil
 		}
 		next, ok := <-a.full
 		if !ok {

@@ -7,8 +7,7 @@ import (
 	"path/filepath"
 )
 
-// Tools says which programs of the host may be run, and what they may take. The
-// zero value runs none.
+// Tools says which programs of the host may be run. The zero value runs none.
 type Tools struct {
 	// Dirs are the directories, by absolute path, in which programs are looked
 	// for, best first. $PATH plays no role: whoever sets it would choose what

@@ -21,11 +21,11 @@ const (
 // xzCutter makes pieces of .xz files. It reads what stands between the blocks, and
 // so finds out whether they are those that the index has.
 type xzCutter struct {
-	*xzPieces
+	to      *xzPieces
 	start   startXZ
 	streams *xzStreams
 
-	pieces int      // so far
+	begun  bool     // there is a piece, or was
 	piece  *xzPiece // under way, or nil
 	unit   []byte   // of its input, not yet given
 	size   uint64   // what its blocks decode to
@@ -67,7 +67,7 @@ func (c *xzCutter) run() (rest io.ReadCloser, err error) {
 // cuts says whether a block is one for a piece. The first of a file must be one that
 // is decoded beside others: else there is no use in pieces.
 func (c *xzCutter) cuts(h *xzBlockHeader) bool {
-	return h.compressed != xzUnknownSize && h.promised != xzUnknownSize && (c.pieces > 0 || !h.heavy())
+	return h.compressed != xzUnknownSize && h.promised != xzUnknownSize && (c.begun || !h.heavy())
 }
 
 // takes says whether the block may be in the piece under way. Others may be where a
@@ -143,8 +143,8 @@ func (c *xzCutter) block(h *xzBlockHeader) error {
 func (c *xzCutter) take(n int) error {
 	for range n {
 		select {
-		case c.slots <- struct{}{}:
-		case <-c.quit:
+		case c.to.slots <- struct{}{}:
+		case <-c.to.quit:
 			return ErrClosed
 		}
 	}
@@ -160,12 +160,12 @@ func (c *xzCutter) begin(alone bool) (err error) {
 	if err := c.take(p.slots); err != nil {
 		return err
 	}
-	if p.child, err = c.start(&xzInput{units: p.input, free: c.fed}); err != nil {
+	if p.child, err = c.start(&xzInput{units: p.input, free: c.to.fed}); err != nil {
 		return err
 	}
-	c.running.Go(func() { c.fill(p) })
-	c.order <- p // never blocks: it has room for all slots
-	c.pieces++
+	c.to.running.Go(func() { c.to.fill(p) })
+	c.to.order <- p // never blocks: it has room for all slots
+	c.begun = true
 	c.piece, c.size, c.blocks, c.stream = p, 0, 0, false
 	return nil
 }
@@ -252,13 +252,13 @@ func (c *xzCutter) room() error {
 		c.hand()
 	}
 	select {
-	case unit := <-c.fed:
+	case unit := <-c.to.fed:
 		if unit == nil {
 			unit = make([]byte, xzUnit)
 		}
 		c.unit = unit[:0]
 		return nil
-	case <-c.quit:
+	case <-c.to.quit:
 		return ErrClosed
 	}
 }

@@ -3,6 +3,7 @@ package compress
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -56,7 +57,7 @@ func newXZPieces(ctx context.Context, in *bufio.Reader, start startXZ) *xzPieces
 		free:  units(xzHeld),
 		quit:  make(chan struct{}),
 	}
-	c := &xzCutter{xzPieces: r, start: start, streams: newXZStreams(in)}
+	c := &xzCutter{to: r, start: start, streams: newXZStreams(in)}
 	r.running.Go(func() {
 		defer close(r.order)
 		r.rest, r.err = c.run()
@@ -150,7 +151,7 @@ func (r *xzPieces) Close() (err error) {
 	}
 	r.running.Wait()
 	if r.rest != nil {
-		return r.rest.Close()
+		err = errors.Join(err, r.rest.Close())
 	}
 	return err
 }

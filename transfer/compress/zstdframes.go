@@ -218,7 +218,7 @@ func (f *zstdFrames) end() error {
 		}
 		return nil
 	}
-	if f.frame.sized && f.size != f.frame.content {
+	if f.frame.content != zstdUnknown && f.size != f.frame.content {
 		return errZstdSize
 	}
 	if !f.frame.checked {

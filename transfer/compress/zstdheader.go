@@ -27,7 +27,6 @@ type zstdHeader struct {
 	length  int // of the header
 	window  uint64
 	content uint64 // what the frame becomes, or zstdUnknown
-	sized   bool   // content is known
 	checked bool   // a checksum follows the frame
 	// rewritten frames go to the decoder without size and checksum. A frame that
 	// is its own window cannot go without its size; there is nothing to leave
@@ -68,7 +67,6 @@ func parseZstdHeader(data []byte) (h zstdHeader, ok bool) {
 	if sizeLen == 2 {
 		h.content += 256
 	}
-	h.sized = h.content != zstdUnknown
 	return h, h.window <= maxWindow
 }
 
